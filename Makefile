@@ -1,0 +1,62 @@
+# Every target sets up what it needs in .venv; a fresh clone needs Python 3.11+ and the package
+# registries, nothing else.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Two threads of numpy on two cores fight with the loop over devices; one is faster.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help simulate test test-all lint types bench docs clean
+
+help: ## Say what each target does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/pip: 
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	@touch $@
+
+# torch first and by version: without it pip takes the newest, on Linux with all of CUDA.
+$(VENV)/simulation: $(VENV)/pip pyproject.toml
+	$(PIP) "$(TORCH)"
+	$(PIP) --editable ".[simulation]"
+	@touch $@
+
+$(VENV)/dev: $(VENV)/simulation
+	$(PIP) --editable ".[simulation,ray]" --group dev
+	@touch $@
+
+simulate: $(VENV)/simulation ## Train on Complete Journey at epsilon 4 and rank on a device
+	$(BIN)/homebody simulate
+
+lint: $(VENV)/dev ## Formatting, ruff, import contracts
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev ## mypy, strict
+	$(BIN)/mypy
+
+test: lint types ## All gates and the tests of every day (under 15 minutes on two cores)
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --include='privacy/*' --fail-under=95
+	$(BIN)/coverage report --skip-covered | tail -n 1
+
+test-all: lint types ## Also the tests that take minutes each
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+bench: $(VENV)/dev ## Every figure of README and docs/utility.md (about an hour)
+	$(BIN)/python benchmarks/noise.py
+	$(BIN)/python benchmarks/utility.py
+
+docs: $(VENV)/dev ## Check that commands, fields and codes of the docs are those of the code
+	$(BIN)/python -m pytest -q tests/system/test_docs_*.py tests/system/test_readme.py
+
+clean: ## Remove what make made; runs/ stays, for its ledgers count
+	rm -rf $(VENV) dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache \
+	  .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './runs/*' -type d -prune -exec rm -rf {} +
