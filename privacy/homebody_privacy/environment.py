@@ -1,0 +1,32 @@
+"""Every environment variable homebody reads or sets, in one place.
+
+``HOMEBODY_*`` variables are read. The others belong to dependencies and are set by the launcher
+before the dependency is imported, so that nothing reports home.
+"""
+
+import os
+from collections.abc import MutableMapping
+from types import MappingProxyType
+from typing import Final
+
+DATA: Final = "HOMEBODY_DATA"
+"""Folder of data sets that may not be redistributed (MovieLens and others)."""
+
+QUIET: Final = MappingProxyType(
+    {
+        "FLWR_TELEMETRY_ENABLED": "0",  # read by flwr at import
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",  # else `uv sync` per run
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+)
+"""Telemetry, update checks and run-time installation of dependencies: off."""
+
+
+def silence(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Switch off what dependencies would send or fetch; call before importing them.
+
+    Args:
+        environ: Environment to change in place; the process's own by default.
+    """
+    environ.update(QUIET)
