@@ -1,0 +1,77 @@
+"""Which events form the user vector, and with what weight: one rule for training and for ranking.
+
+A user vector is made of the newest events. An event's weight is ``history_decay ** age``, where the
+newest event has age 0; an item chosen twice fills two slots and so counts with both weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+SLOTS: Final = 64
+"""Most events the inference contract has room for."""
+
+_NO_HISTORY: Final = 1e-6  # added to the sum of weights, so that an empty history divides
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryWindow:
+    """The newest events and their weights. Public.
+
+    Attributes:
+        history_max: Newest events used, in 1..64.
+        history_decay: Weight of an event relative to the next newer one, in (0, 1].
+
+    Examples:
+        >>> items, weights = HistoryWindow(3, 0.5).slots([7, 7, 2, 9])
+        >>> items, weights
+        (array([7, 2, 9]), array([0.25, 0.5 , 1.  ]))
+    """
+
+    history_max: int
+    history_decay: float
+
+    def __post_init__(self) -> None:
+        """Refuse a window that no device could apply."""
+        if not 1 <= self.history_max <= SLOTS:
+            raise ValueError(f"history_max must be in 1..{SLOTS}, got {self.history_max}")
+        if not 0.0 < self.history_decay <= 1.0:
+            raise ValueError(f"history_decay must be in (0, 1], got {self.history_decay!r}")
+
+    def slots(
+        self, history: Sequence[int] | npt.NDArray[np.integer]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return items and weights of the newest events, newest last; both may be empty."""
+        items = np.asarray(history[-self.history_max :], dtype=np.int64)
+        ages = np.arange(len(items) - 1, -1, -1, dtype=np.float64)
+        return items, self.history_decay**ages
+
+    def shares(
+        self, histories: Sequence[npt.NDArray[np.integer]]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Return items and weights that sum to 1 for many histories, padded.
+
+        Args:
+            histories: One array of item indices a device, oldest first. Secret.
+
+        Returns:
+            Two arrays of shape ``(len(histories), history_max)``: items (0 in an unused slot) and
+            weights, which are divided by (their sum + 1e-6) as in ranking (0 in an unused slot).
+        """
+        shape = (len(histories), self.history_max)
+        items, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+        for row, history in enumerate(histories):
+            newest, weight = self.slots(history)
+            if len(newest):
+                items[row, -len(newest) :] = newest
+                weights[row, -len(newest) :] = normalised(weight)
+        return items, weights
+
+
+def normalised(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Divide weights by (their sum + 1e-6), along the last axis."""
+    shares: npt.NDArray[np.float64] = weights / (weights.sum(-1, keepdims=True) + _NO_HISTORY)
+    return shares

@@ -1,0 +1,143 @@
+"""What every model of the zoo can do, and how its parameters lie in one flat vector.
+
+A model is public configuration; its parameters travel as one float32 vector, because each tensor
+of a message costs requests of its own on every hop. Personal state (the user vector) is rebuilt on
+the device from its history and is not a parameter.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Names and shapes of the tensors of a flat parameter vector, in order.
+
+    Attributes:
+        shapes: Shape of each tensor by name; the order is the order in the vector.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def views(self, flat: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.floating]]:
+        """Return the tensors as views into ``flat``; writing to one writes to the vector.
+
+        Raises:
+            ValueError: If ``flat`` has not the shape ``(size,)``.
+        """
+        if flat.shape != (self.size,):
+            raise ValueError(f"parameters must have shape ({self.size},), got {flat.shape}")
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + math.prod(shape)
+            views[name] = flat[start:stop].reshape(shape)
+            start = stop
+        return views
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacySplit:
+    """Which parameters may enter an update, and what never leaves the device."""
+
+    shared: tuple[str, ...]
+    personal: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGradient:
+    """Gradient of one device's loss at the shared parameters. Secret.
+
+    Attributes:
+        vector: float64 of shape ``(size,)``; zeros where the device has too little history.
+        loss: Mean loss over the examples used, in nats; NaN with no example. Never sent.
+        examples: Number of examples used. Never sent.
+    """
+
+    vector: npt.NDArray[np.float64] = field(repr=False)
+    loss: float = field(repr=False)
+    examples: int = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What a bundle carries to rank with: the arrays of the inference contract, in float32.
+
+    Attributes:
+        encoder: ``none`` (bias only), ``mean``, ``mean-repeat`` or ``ridge``.
+        embeddings: Item table of shape ``(items, dim)``; ``(items, 0)`` for ``none``.
+        bias: Item bias of shape ``(items,)``.
+        history_max: Newest events that form the user vector, at most 64.
+        history_decay: Weight of an event relative to the next newer one, in (0, 1].
+        ridge: Regularisation of the ``ridge`` encoder; None for the others.
+        unseen_weight: Weight of unseen items in the ``ridge`` encoder; None for the others.
+        repeat: What a history item's share of the weights adds to its own score in the encoder
+            ``mean-repeat``; None for the others.
+    """
+
+    encoder: str
+    embeddings: npt.NDArray[np.float32] = field(repr=False)
+    bias: npt.NDArray[np.float32] = field(repr=False)
+    history_max: int
+    history_decay: float
+    ridge: float | None = None
+    unseen_weight: float | None = None
+    repeat: float | None = None
+
+
+class Recommender(Protocol):
+    """A recommender whose shared parameters can be trained in federated rounds."""
+
+    @property
+    def name(self) -> str:
+        """Kebab-case name, as the command line takes it."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of the shared parameters."""
+        ...
+
+    def init(self, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        """Return initial shared parameters of shape ``(size,)``; no data is read."""
+        ...
+
+    def local_gradient(
+        self,
+        parameters: npt.NDArray[np.float32],
+        history: npt.NDArray[np.integer],
+        rng: np.random.Generator,
+    ) -> LocalGradient:
+        """Return the gradient of one device's loss; never raises for a short history.
+
+        Args:
+            parameters: Shared parameters of shape ``(size,)``. Public.
+            history: Item indices, oldest first; may be empty. Secret.
+            rng: Chooses the device's training examples; no privacy rests on it.
+        """
+        ...
+
+    def scores(
+        self,
+        parameters: npt.NDArray[np.float32],
+        histories: Sequence[npt.NDArray[np.integer]],
+    ) -> npt.NDArray[np.float32]:
+        """Return a score for each item, shape ``(len(histories), items)``; larger is better."""
+        ...
+
+    def privacy_split(self) -> PrivacySplit:
+        """Name what may leave in an update and what never does."""
+        ...
+
+    def export(self, parameters: npt.NDArray[np.float32]) -> Exported:
+        """Return the arrays a device ranks with."""
+        ...

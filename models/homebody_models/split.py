@@ -1,0 +1,150 @@
+"""Leave-one-out split by time: the last event is the test, the one before it the validation.
+
+Choices are made on validation, with the training events alone; the choice is trained again on all
+but the last event; the test is opened once, by the final report. Splitting each history at its own
+end trains on other devices' future: a split at one date would be a second report.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_models.interactions import Interactions
+
+LEAST_EVENTS = 3
+"""A device with fewer events has nothing to train on once two are held out."""
+
+Kind = Literal["new", "again"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Task:
+    """One next event to predict per device. Secret.
+
+    Attributes:
+        data: What may be known when predicting; a history is a device's row of it.
+        devices: int64 of shape ``(n,)``, rows of ``data``, ascending.
+        targets: int32 of shape ``(n,)``, the item that came next.
+        kind: ``new`` (first choice of an item: the history is hidden in ranking) or ``again``
+            (groceries are bought again: nothing is hidden). Never average the two.
+    """
+
+    data: Interactions = field(repr=False)
+    devices: npt.NDArray[np.int64] = field(repr=False)
+    targets: npt.NDArray[np.int32] = field(repr=False)
+    kind: Kind
+
+    def __post_init__(self) -> None:
+        """Refuse targets without a device or outside the catalog."""
+        if self.devices.shape != self.targets.shape or self.devices.ndim != 1:
+            raise ValueError("devices and targets must be one-dimensional and of the same length")
+        if len(self.devices) and not (
+            0 <= self.devices.min() <= self.devices.max() < self.data.devices
+        ):
+            raise ValueError("devices must be rows of data")
+        if len(self.targets) and not (
+            0 <= self.targets.min() <= self.targets.max() < len(self.data.catalog)
+        ):
+            raise ValueError("targets must be indices of the catalog")
+
+    def __len__(self) -> int:
+        """Count the devices."""
+        return len(self.devices)
+
+    def history(self, i: int) -> npt.NDArray[np.int32]:
+        """Return the item indices known of the i-th device of the task, oldest first."""
+        return self.data.history(int(self.devices[i]))
+
+    def first_time(self) -> "Task":
+        """Return the devices whose target is new to them, as a task of kind ``new``."""
+        fresh = np.array(
+            [self.targets[i] not in self.history(i) for i in range(len(self))], dtype=bool
+        )
+        return Task(
+            data=self.data, devices=self.devices[fresh], targets=self.targets[fresh], kind="new"
+        )
+
+
+class SealedTest:
+    """A test that only the final report opens; it counts how often that was done."""
+
+    __slots__ = ("_opened", "_task")
+
+    def __init__(self, task: Task) -> None:
+        """Seal ``task``."""
+        self._task = task
+        self._opened = 0
+
+    @property
+    def opened(self) -> int:
+        """How often ``open`` was called; an honest report says 1."""
+        return self._opened
+
+    def open(self) -> Task:
+        """Return the test task and count the opening; call it once, after every choice."""
+        self._opened += 1
+        return self._task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Split:
+    """One data set in three parts; rows of each are the devices of the whole.
+
+    Attributes:
+        train: All but the last two events of each device with at least three, else none.
+        refit: All but the last event of the same devices: to train the final choice on.
+        validation: The last event but one; histories are those of ``train``.
+        test: The last event; histories are those of ``refit``. Sealed.
+    """
+
+    train: Interactions
+    refit: Interactions
+    validation: Task
+    test: SealedTest
+
+
+def leave_one_out(data: Interactions) -> Split:
+    """Hold out the last two events of every device.
+
+    A device with fewer than three events keeps its row with an empty history: nothing is trained
+    on it and it is not evaluated. Tasks are ``again`` if ``data.repeats``, else ``new``; of a
+    ``new`` task, a device whose target it chose before is left out.
+
+    Args:
+        data: Histories, oldest event first. Secret.
+
+    Returns:
+        The split; ``train`` has as many devices as ``data``.
+    """
+    devices = np.flatnonzero(np.diff(data.ptr) >= LEAST_EVENTS)
+    train, refit = _without_last(data, 2), _without_last(data, 1)
+    ends = data.ptr[1:][devices]
+
+    def task(known: Interactions, rows: npt.NDArray[np.int64]) -> Task:
+        whole = Task(data=known, devices=devices, targets=data.items[rows], kind="again")
+        return whole if data.repeats else whole.first_time()
+
+    return Split(
+        train=train,
+        refit=refit,
+        validation=task(train, ends - 2),
+        test=SealedTest(task(refit, ends - 1)),
+    )
+
+
+def _without_last(data: Interactions, held_out: int) -> Interactions:
+    """Return ``data`` without each device's last events, and without short histories."""
+    lengths = np.diff(data.ptr)
+    kept = np.where(lengths >= LEAST_EVENTS, lengths - held_out, 0)
+    position = np.arange(len(data.items)) - np.repeat(data.ptr[:-1], lengths)
+    rows = position < np.repeat(kept, lengths)
+    return Interactions(
+        ptr=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
+        items=data.items[rows],
+        times=data.times[rows],
+        values=data.values[rows],
+        repeats=data.repeats,
+        catalog=data.catalog,
+    )
