@@ -1,0 +1,50 @@
+"""What one device adds to a round: one local step, clipped, on the lattice.
+
+The contribution depends on the device's own history, the broadcast model and nothing else. It is
+bounded before anyone else sees it, whatever the history holds.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_client.host import Host
+from homebody_privacy.stream import derive_key
+
+
+def contribution(
+    host: Host, device: int, parameters: npt.NDArray[np.float32], number: int
+) -> npt.NDArray[np.int32]:
+    """Return one device's contribution to round ``number``, in lattice steps. Secret.
+
+    Args:
+        host: The node; ``device`` must be one of its devices.
+        device: Device number.
+        parameters: Broadcast model, flat, of shape ``(size,)``. Public.
+        number: Round, from 1.
+
+    Returns:
+        int32 of shape ``(size,)`` with L2 norm at most ``2**lattice.bits``; zeros where the device
+        has too little history or its gradient is not finite.
+    """
+    seed = int.from_bytes(derive_key(host.example_key, "examples", number, device), "little")
+    rng = np.random.default_rng(seed)
+    history = host.history(device)
+    record = host.config.dp.record
+    if record is not None and record.enabled:
+        # torch and opacus load here alone: a device without the record level does not need them.
+        from homebody_client.record_level import local_update  # noqa: PLC0415
+
+        update = local_update(host, history, parameters, number=number, device=device)
+    else:
+        update = -host.model.local_gradient(parameters, history, rng).vector
+    return host.lattice.contribution(update)
+
+
+def shard_contribution(
+    host: Host, devices: tuple[int, ...], parameters: npt.NDArray[np.float32], number: int
+) -> npt.NDArray[np.int64]:
+    """Return the sum of the contributions of ``devices``, int64 of shape ``(size,)``. Secret."""
+    total = np.zeros(parameters.shape, np.int64)
+    for device in devices:
+        total += contribution(host, device, parameters, number)
+    return total
