@@ -1,0 +1,145 @@
+"""Turn the cohort's integers into the next model: noise on the sum, then an optimizer step.
+
+The step is Opacus' ``DPOptimizer`` on the lattice, one device as one sample. Adjacency is zero-out:
+weights are uniform and the denominator is the expected cohort, a constant.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from homebody_privacy.lattice import Lattice
+from homebody_privacy.lattice_optimizer import Integers, LatticeDPOptimizer
+from homebody_server.tensor_adam import TensorAdam
+
+
+class Noise(Protocol):
+    """Draws the noise of one release, in lattice steps."""
+
+    def noise(self, dim: int) -> Integers:
+        """Return ``dim`` independent integers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """Sum of the lattice integers of ``devices`` devices. Secret until noise is added."""
+
+    integers: Integers
+    devices: int
+
+
+class Releaser:
+    """The server's side of training: parameters, inner optimizer, one release per round.
+
+    Args:
+        tensors: Shape of each parameter tensor, in the order of the flat vector.
+        parameters: Flat float32 vector to start from. Public.
+        learning_rate: Server learning rate (FedAdam; Reddi et al., "Adaptive Federated
+            Optimization" (2021), https://arxiv.org/abs/2003.00295; see ``tensor_adam``).
+        lattice: Bound and step of one device's contribution.
+        noise_multiplier: Noise standard deviation on the sum over the clip norm.
+        expected_cohort: Constant denominator.
+    """
+
+    def __init__(
+        self,
+        tensors: Iterable[tuple[int, ...]],
+        parameters: npt.NDArray[np.float32],
+        *,
+        learning_rate: float,
+        lattice: Lattice,
+        noise_multiplier: float,
+        expected_cohort: int,
+    ) -> None:
+        """Split the flat vector into torch parameters and wrap the optimizer around them."""
+        self._shapes = [tuple(shape) for shape in tensors]
+        self._params = [
+            torch.nn.Parameter(torch.from_numpy(part.copy()).reshape(shape))
+            for part, shape in zip(self._split(parameters), self._shapes, strict=True)
+        ]
+        self._draw: Callable[[int], Integers] | None = None
+        inner = TensorAdam(self._params, lr=learning_rate)
+        self._optimizer = LatticeDPOptimizer(
+            inner,
+            lattice=lattice,
+            noise=self._draw_noise,
+            noise_multiplier=noise_multiplier,
+            expected_batch_size=expected_cohort,
+        )
+
+    def _split(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        sizes = [int(np.prod(shape)) for shape in self._shapes]
+        if flat.shape != (sum(sizes),):
+            raise ValueError(f"expected a vector of {sum(sizes)} entries, got shape {flat.shape}")
+        return np.split(flat, np.cumsum(sizes)[:-1])
+
+    def _draw_noise(self, dim: int) -> Integers:
+        if self._draw is None:
+            raise RuntimeError("noise is drawn inside release() alone")
+        draw, self._draw = self._draw, None  # a source serves one release
+        return draw(dim)
+
+    def release(
+        self, contributions: Iterable[Contribution], noise: Noise
+    ) -> npt.NDArray[np.float32]:
+        """Add noise to the sum of ``contributions``, step, and return the new model. Public.
+
+        Contributions are streamed: memory does not grow with the cohort. No contribution at all is
+        a release like any other: the noise alone.
+
+        Args:
+            contributions: Integers of shape ``(size,)`` each; one beyond its bound counts as zero.
+            noise: Fresh source, keyed for this round.
+        """
+        self._draw = noise.noise
+        self._optimizer.zero_grad()
+        for contribution in contributions:
+            self._offer(contribution)
+            self._optimizer.signal_skip_step(do_skip=True)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+        self._offer(Contribution(np.zeros(self.parameters().shape, np.int64), 1))
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return self.parameters()
+
+    def _offer(self, contribution: Contribution) -> None:
+        self._optimizer.sum_of(contribution.devices)
+        parts = self._split(contribution.integers)
+        for p, part, shape in zip(self._params, parts, self._shapes, strict=True):
+            # An update is local minus global; a gradient points the other way.
+            sample = np.negative(part, dtype=np.int64).reshape(1, *shape)
+            p.grad_sample = torch.from_numpy(sample)  # type: ignore[attr-defined]
+
+    def parameters(self) -> npt.NDArray[np.float32]:
+        """Return a copy of the flat parameter vector. Public: made of releases alone."""
+        flat = [p.detach().numpy().reshape(-1) for p in self._params]
+        return np.concatenate(flat).astype(np.float32)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the inner optimizer's state as arrays. Public: made of releases alone."""
+        state: dict[str, npt.NDArray[Any]] = {}
+        for number, entry in self._optimizer.state_dict()["state"].items():
+            for key, value in entry.items():
+                state[f"{number}.{key}"] = value.numpy().copy()
+        return state
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from what ``state`` returned.
+
+        Raises:
+            ValueError: If an array does not fit the parameters.
+        """
+        entries: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in state.items():
+            number, _, key = name.partition(".")
+            entries.setdefault(int(number), {})[key] = torch.from_numpy(np.array(value))
+        for position, entry in entries.items():
+            if tuple(entry["exp_avg"].shape) != self._shapes[position]:
+                raise ValueError("optimizer state does not fit the parameters")
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": entries})

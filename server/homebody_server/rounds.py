@@ -1,0 +1,149 @@
+"""The round loop: charge, ask, wait, release, record; and go on after a crash.
+
+Flower's own loop has no write-ahead charge, no resume and no stop at a budget, so this one drives
+the strategy's hooks. The order inside a round is the guarantee: the charge is on disk before a
+device is asked, the new model is on disk before the ledger says so.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from homebody_privacy import messages
+from homebody_privacy.errors import IntegrityError, TooFewDevicesError
+from homebody_server.release import Releaser
+from homebody_server.run_folder import TrainState
+from homebody_server.strategy import HomebodyStrategy, parameters_record
+
+_POLL_S = 0.5
+
+Observer = Callable[[int, npt.NDArray[np.float32]], None]
+
+
+class Spending(Protocol):
+    """Charges rounds before they run; refuses by raising."""
+
+    def open(self, number: int) -> None:
+        """Write the round's charge ahead of it, or raise; opening a round again is free."""
+        ...
+
+    def release(self, number: int, digest: str) -> None:
+        """Record the released model; recording it again is free."""
+        ...
+
+
+def collect(
+    grid: Grid, asked: list[Message], deadline_s: float, clock: Callable[[], float] = time.monotonic
+) -> list[Message]:
+    """Return the good replies, in node order, once all came or the deadline passed.
+
+    Args:
+        grid: How nodes are reached.
+        asked: Messages to send, one a node.
+        deadline_s: Seconds to wait; later replies are never read.
+        clock: Monotonic seconds.
+    """
+    ids = list(grid.push_messages(asked))
+    waiting, good = set(ids), []
+    end = clock() + deadline_s
+    while True:
+        for reply in grid.pull_messages(list(waiting)):
+            waiting.discard(reply.metadata.reply_to_message_id)
+            if reply.has_content():
+                good.append(reply)
+        if not waiting or clock() >= end:
+            return sorted(good, key=lambda reply: reply.metadata.src_node_id)
+        time.sleep(_POLL_S)
+
+
+def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
+    """Ask every node which devices it hosts, until all ``devices`` are there.
+
+    Returns:
+        Node by device number.
+
+    Raises:
+        TooFewDevicesError: If the population is not complete at the deadline.
+        IntegrityError: If two nodes claim one device, or a number is outside the population: a
+            device counted twice would break the bound on its contribution.
+    """
+    hosts: dict[int, int] = {}
+    known: set[int] = set()
+    end = time.monotonic() + deadline_s
+    while len(hosts) < devices:
+        new = [node for node in grid.get_node_ids() if node not in known]
+        asks = [
+            Message(
+                RecordDict(),
+                dst_node_id=node,
+                message_type=f"{MessageType.QUERY}.{messages.ENROL}",
+                ttl=deadline_s,
+            )
+            for node in new
+        ]
+        for reply in collect(grid, asks, deadline_s) if asks else []:
+            node = reply.metadata.src_node_id
+            known.add(node)
+            for device in messages.enrolled(reply.content.config_records[messages.ENROL]):
+                if device in hosts or device >= devices:
+                    raise IntegrityError(
+                        "a device is enrolled twice or outside the population",
+                        fix="give each device one host and a number below the population's size",
+                    )
+                hosts[device] = node
+        if len(hosts) < devices:
+            if time.monotonic() >= end:
+                raise TooFewDevicesError("the population was not complete at the deadline")
+            time.sleep(_POLL_S)
+    return hosts
+
+
+def drive(
+    grid: Grid,
+    strategy: HomebodyStrategy,
+    *,
+    releaser: Releaser,
+    first_round: int,
+    rounds: int,
+    deadline_s: float,
+    spending: Spending,
+    save: Callable[[TrainState], None],
+    observe: Observer,
+) -> TrainState:
+    """Run rounds ``first_round`` to ``rounds`` and return the last state.
+
+    A round that was charged and not released is run again with the same coins and the same noise:
+    one release, one charge.
+
+    Args:
+        grid: How nodes are reached.
+        strategy: Whom to ask and what to make of the answers.
+        releaser: The model, restored to the state before ``first_round``.
+        first_round: Round to start with, from 1.
+        rounds: Last round.
+        deadline_s: Seconds to wait for replies.
+        spending: Charges; raises to stop the run before a round.
+        save: Keeps a state durably.
+        observe: Called with each released model. Nothing in the run depends on it.
+
+    Raises:
+        BudgetExhaustedError: Before the round that would pass the ceiling.
+    """
+    state = TrainState(first_round, releaser.parameters(), releaser.state())
+    for number in range(first_round, rounds + 1):
+        spending.open(number)
+        asked = strategy.configure_train(
+            number, parameters_record(state.parameters), ConfigRecord(), grid
+        )
+        replies = collect(grid, asked, deadline_s) if asked else []
+        strategy.aggregate_train(number, replies)
+        state = TrainState(number + 1, releaser.parameters(), releaser.state())
+        save(state)
+        spending.release(number, state.digest())
+        observe(number, state.parameters)
+    return state

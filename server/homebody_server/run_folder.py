@@ -1,0 +1,179 @@
+"""The files of one run, and what a round leaves behind so that the next can go on.
+
+``runs/<name>/`` holds plain files: ``run.json`` (what was asked and how it ended), ``privacy.toml``
+(the config in force), ``ledger.jsonl`` (what was charged), ``state.npz`` (the model after the last
+release and the optimizer's state, all made of releases), ``run.key`` (the key of coins and noise
+while the run is open; mode 0600, destroyed at its end).
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_privacy.errors import IntegrityError, InvalidFileError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainState:
+    """Where a run stands after a release. Public: made of releases alone.
+
+    Attributes:
+        next_round: Round to run next, from 1.
+        parameters: Flat float32 model of shape ``(size,)``.
+        optimizer: Arrays of the server optimizer; empty before the first round.
+    """
+
+    next_round: int
+    parameters: npt.NDArray[np.float32] = field(repr=False)
+    optimizer: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the model, as hex: equal models have equal digests."""
+        return model_digest(self.parameters)
+
+
+def model_digest(parameters: npt.NDArray[np.float32]) -> str:
+    """Return the SHA-256 of a flat float32 model, as hex."""
+    return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace ``path`` by ``content`` so that a crash leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Reads and writes the files of one run.
+
+    Attributes:
+        path: The folder; its name is the run's name.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        """The privacy config in force."""
+        return self.path / "privacy.toml"
+
+    @property
+    def ledger_file(self) -> Path:
+        """The write-ahead ledger of the run."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def bundle(self) -> Path:
+        """The signed model bundle."""
+        return self.path / "model.hbm"
+
+    @property
+    def _key_file(self) -> Path:
+        return self.path / "run.key"
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the object in ``name``.
+
+        Raises:
+            InvalidFileError: If there is no such file or it is not a JSON object.
+        """
+        file = self.path / name
+        try:
+            value = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            reason = type(error).__name__
+            raise InvalidFileError(
+                f"{file} cannot be read ({reason})", fix="name an existing run, or start a new one"
+            ) from error
+        if not isinstance(value, dict):
+            raise InvalidFileError(f"{file} must hold one JSON object")
+        return value
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write ``value`` to ``name``, atomically; NaN and infinity are refused."""
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        write_durably(self.path / name, f"{text}\n".encode())
+
+    def write_key(self, key: bytes) -> None:
+        """Keep the run's key, readable by its owner alone, until ``destroy_key``."""
+        write_durably(self._key_file, key, mode=0o600)
+
+    def read_key(self) -> bytes:
+        """Return the run's key. Secret.
+
+        Raises:
+            IntegrityError: If the run has no key: it has ended, or the file was removed.
+        """
+        try:
+            return self._key_file.read_bytes()
+        except FileNotFoundError as error:
+            raise IntegrityError(
+                f"run {self.name!r} has no key: it has ended, or run.key was removed",
+                fix="start a new run: noise without its key would be noise drawn twice",
+            ) from error
+
+    def has_key(self) -> bool:
+        """Tell whether the run is open: an ended one has no key."""
+        return self._key_file.exists()
+
+    def destroy_key(self) -> None:
+        """Remove the key once nothing needs it."""
+        with contextlib.suppress(FileNotFoundError):
+            self._key_file.unlink()
+
+    def save_state(self, state: TrainState) -> None:
+        """Keep ``state``, atomically."""
+        arrays = {f"optimizer.{name}": array for name, array in state.optimizer.items()}
+        temporary = self.path / ".state.new.npz"
+        np.savez(
+            temporary,
+            next_round=np.int64(state.next_round),
+            parameters=state.parameters,
+            allow_pickle=False,
+            **arrays,
+        )
+        write_durably(self.path / "state.npz", temporary.read_bytes())
+        temporary.unlink()
+
+    def load_state(self) -> TrainState:
+        """Return the last state kept.
+
+        Raises:
+            IntegrityError: If there is none or it cannot be read.
+        """
+        file = self.path / "state.npz"
+        prefix = "optimizer."
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                optimizer = {
+                    name.removeprefix(prefix): arrays[name]
+                    for name in arrays.files
+                    if name.startswith(prefix)
+                }
+                return TrainState(int(arrays["next_round"]), arrays["parameters"], optimizer)
+        except (OSError, ValueError, KeyError) as error:
+            raise IntegrityError(f"{file} cannot be read ({type(error).__name__})") from error
