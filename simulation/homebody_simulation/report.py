@@ -1,0 +1,103 @@
+"""Write ``report.html`` from ``report.json`` and from nothing else: one self-contained file."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from homebody_simulation.charts import Chart, Line
+
+_BANNED = (
+    "anonym",
+    "cannot be traced",
+    "fully private",
+    "100 % private",
+    "zero risk",
+    "guaranteed safe",
+    "proven by audit",
+    "gdpr compliant",
+    "your data never leaves",
+    "military-grade",
+    "unbreakable",
+)
+"""Claims no figure can carry; a report that holds one is not written."""
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """Return the page for a report.
+
+    Raises:
+        ValueError: If the text makes a claim that no figure can carry.
+        jinja2.UndefinedError: If the report lacks a field.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["figure"] = _figure
+    environment.filters["kilobytes"] = lambda value: f"{value / 1000:,.1f} kB"
+    source = files("homebody_simulation").joinpath("templates/report.html").read_text("utf-8")
+    page = environment.from_string(source).render(r=report, charts=_charts(report))
+    claims = [words for words in _BANNED if words in page.lower()]
+    if claims:
+        raise ValueError(f"the report claims what no figure carries: {', '.join(claims)}")
+    return page
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
+    """Write the page beside the run's other files and return its path."""
+    path = folder / "report.html"
+    path.write_text(render(report), "utf-8")
+    return path
+
+
+def _figure(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _charts(report: Mapping[str, Any]) -> dict[str, Markup]:
+    curve = report["curve"]
+    if not curve:
+        return {}
+    baselines = report["utility"]["baselines"]
+    rounds = [point["round"] for point in curve]
+    charts = {
+        "loss": Chart(
+            title="Loss of the validation item by round",
+            x_label="round",
+            y_label="loss (nats)",
+            lines=[Line(label="loss", points=[(p["round"], p["loss"]) for p in curve])],
+        ),
+        "ndcg": Chart(
+            title="ndcg@10 of the validation item by round",
+            x_label="round",
+            y_label="ndcg@10",
+            lines=[
+                Line(label="model", points=[(p["round"], p["ndcg@10"]) for p in curve]),
+                Line(
+                    label="popularity",
+                    points=[(x, baselines["popularity"]["validation_ndcg@10"]) for x in rounds],
+                    colour="#D55E00",
+                    dash="6 4",
+                ),
+            ],
+        ),
+    }
+    if curve[0]["epsilon"] is not None:
+        ceiling = report["epsilon"]["user"]["ceiling"]
+        charts["epsilon"] = Chart(
+            title="User-level epsilon spent by round, against the ceiling",
+            x_label="round",
+            y_label="epsilon (user)",
+            lines=[
+                Line(label="spent", points=[(p["round"], p["epsilon"]) for p in curve]),
+                Line(
+                    label="ceiling",
+                    points=[(x, ceiling) for x in rounds],
+                    colour="#D55E00",
+                    dash="6 4",
+                ),
+            ],
+        )
+    # The charts escape their own text; autoescape would show the tags.
+    return {name: Markup(chart.svg()) for name, chart in charts.items()}  # noqa: S704

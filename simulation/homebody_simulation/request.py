@@ -1,0 +1,81 @@
+"""What a person asks of ``homebody simulate``."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from homebody_models.zoo import NAMES
+from homebody_privacy.errors import UsageError
+
+Runtime = Literal["cohort", "ray"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One simulated run.
+
+    Attributes:
+        data: Name of the data set.
+        options: Options of its loader.
+        config_file: The privacy config.
+        epsilon: User-level epsilon to spend at most; None trains without differential privacy.
+        rounds: Rounds, at most the config's; None for as many as the config says.
+        cohort: Expected cohort; None for the config's.
+        model: Name of the model.
+        runtime: How the two Flower apps run.
+        seed: Keys everything random, noise included; None draws from the system.
+        name: Name of the run; None makes one.
+        runs: Folder of all runs.
+    """
+
+    data: str = "complete-journey"
+    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    config_file: Path = Path("privacy.toml")
+    epsilon: float | None = 4.0
+    rounds: int | None = None
+    cohort: int | None = None
+    model: str = "two-tower"
+    runtime: Runtime = "cohort"
+    seed: int | None = None
+    name: str | None = None
+    runs: Path = Path("runs")
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is read.
+
+        Raises:
+            UsageError: Naming the option.
+        """
+        if self.epsilon is not None and not 0.0 < self.epsilon < float("inf"):
+            raise UsageError(
+                f"--epsilon must be greater than 0, got {self.epsilon}",
+                fix="give a positive number, or 'inf' for a reference run without privacy",
+            )
+        if self.rounds is not None and self.rounds < 1:
+            raise UsageError(f"--rounds must be at least 1, got {self.rounds}")
+        if self.cohort is not None and self.cohort < 1:
+            raise UsageError(f"--cohort must be at least 1, got {self.cohort}")
+        if self.model not in NAMES:
+            raise UsageError(f"--model must be one of {', '.join(NAMES)}")
+        if self.runtime not in ("cohort", "ray"):
+            raise UsageError("--runtime must be cohort or ray")
+        if self.name is not None and not _NAME.fullmatch(self.name):
+            raise UsageError(
+                "--name must start with a letter or digit and hold letters, digits, '.', '_', '-'",
+                fix="choose another name",
+            )
+
+    def run_name(self) -> str:
+        """Return the name asked for, or a free one made of data set and epsilon."""
+        if self.name is not None:
+            return self.name
+        data = re.sub(r"[^A-Za-z0-9]+", "-", Path(self.data).stem).strip("-") or "data"
+        epsilon = "inf" if self.epsilon is None else f"{self.epsilon:g}"
+        stem = f"{data}-eps{epsilon}"
+        names = (stem, *(f"{stem}-{i}" for i in range(2, 10_000)))
+        return next(name for name in names if not (self.runs / name).exists())

@@ -1,0 +1,245 @@
+"""Run the two Flower apps: in this process (``cohort``) or on Flower's simulation (``ray``).
+
+The apps are the same; only who carries the messages differs. ``ray`` is a simulation on one's own
+machine: loopback without TLS, no real person's data.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from homebody_client.flower_app import build_client_app
+from homebody_client.host import Host, shard
+from homebody_privacy.environment import QUIET
+from homebody_privacy.errors import HomebodyError, IntegrityError, MissingExtraError
+from homebody_privacy.stream import derive_key
+from homebody_server.flower_app import RUN_FOLDER, build_server_app
+from homebody_server.rounds import Observer
+from homebody_simulation.cost import Meter, metered
+from homebody_simulation.grid import CohortGrid, app_cohort
+from homebody_simulation.setup import Prepared
+
+_NODES = 2
+_START_S = 60.0
+_POLL_S = 0.3
+
+
+def run(prepared: Prepared, observe: Observer) -> Meter:
+    """Train until the run ends, whatever ends it; the outcome stands in the run's folder.
+
+    Args:
+        prepared: The run.
+        observe: Called with each release that is seen.
+
+    Returns:
+        What the devices' part cost; empty where the runtime cannot measure it.
+    """
+    runtime: Callable[[Prepared, Observer], Meter] = {"cohort": run_cohort, "ray": run_ray}[
+        prepared.request.runtime
+    ]
+    return runtime(prepared, observe)
+
+
+def host_of(prepared: Prepared) -> Host:
+    """Return a host of the whole population, in this process."""
+    key = prepared.folder.read_key()
+    return Host(
+        config=prepared.config,
+        model=prepared.model,
+        histories=prepared.split.train,
+        devices=frozenset(range(prepared.spec.devices)),
+        example_key=derive_key(key, "device-examples"),
+        record_key=derive_key(key, "device-records"),
+        lattice=prepared.spec.lattice,
+    )
+
+
+def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
+    """Run both apps in this process, one node a device."""
+    devices = prepared.spec.devices
+    everyone = host_of(prepared)
+
+    def opener(context: Context) -> Host:
+        part = int(context.node_config["partition-id"])
+        return replace(everyone, devices=shard(devices, part, devices))
+
+    meter = Meter()
+    grid = CohortGrid(
+        metered(app_cohort(build_client_app(opener)), meter),
+        {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
+        {RUN_FOLDER: str(prepared.folder.path)},
+    )
+    context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})
+    build_server_app(observe)(grid=grid, context=context)
+    return meter
+
+
+def run_ray(prepared: Prepared, observe: Observer) -> Meter:
+    """Run both apps on Flower's simulation runtime, a few nodes that host a shard each.
+
+    Raises:
+        MissingExtraError: If ray is not installed.
+        IntegrityError: If Flower's run ended without an outcome.
+    """
+    if find_spec("ray") is None:
+        raise MissingExtraError(
+            "--runtime ray needs ray", fix='pip install "homebody[ray]", or use --runtime cohort'
+        )
+    folder = prepared.folder.path.resolve()
+    work = folder / "ray"
+    shutil.rmtree(work, ignore_errors=True)
+    population = work / "population"
+    population.mkdir(parents=True, mode=0o700)
+    prepared.split.train.save(population)
+    app = _write_app(prepared, work, population)
+    (folder / "outcome.json").unlink(missing_ok=True)
+    environ = {**os.environ, **QUIET, "FLWR_HOME": str(work / "flwr")}
+    # The SuperLink finds its helpers by PATH: those of this Python's environment.
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}"
+    with (work / "flower.log").open("wb") as log, _superlink(environ, work, log.fileno()):
+        command = ["flwr", "run", str(app), "own", "--stream"]
+        federation = f"num-supernodes={_NODES} client-resources-num-cpus=1"
+        flower = subprocess.Popen(  # noqa: S603 our own arguments
+            [*command, "--federation-config", federation], env=environ, stdout=log, stderr=log
+        )
+        _watch(prepared, observe, flower)
+    if not (folder / "outcome.json").exists():
+        raise IntegrityError(
+            "Flower's run ended without an outcome",
+            fix=f"read {work / 'flower.log'}; the run can be resumed",
+        )
+    shutil.rmtree(work)
+    return Meter()
+
+
+def _watch(prepared: Prepared, observe: Observer, flower: subprocess.Popen[bytes]) -> None:
+    """Observe releases as they appear in the folder, until there is an outcome or Flower ends."""
+    seen = prepared.folder.load_state().next_round
+    outcome = prepared.folder.path / "outcome.json"
+    while True:
+        done = outcome.exists() or flower.poll() is not None
+        state = prepared.folder.load_state()
+        if state.next_round > seen:
+            seen = state.next_round
+            observe(state.next_round - 1, state.parameters)
+        if done:
+            break
+        time.sleep(_POLL_S)
+    try:
+        flower.wait(timeout=_START_S)
+    except subprocess.TimeoutExpired:
+        flower.kill()
+
+
+def _write_app(prepared: Prepared, work: Path, population: Path) -> Path:
+    """Write the Flower app: configuration only, the nodes run the installed packages."""
+    key, spec = prepared.folder.read_key(), prepared.spec
+    model = {"name": prepared.model_spec.name, "options": dict(prepared.model_spec.options)}
+    settings: dict[str, str | int | float | bool] = {
+        RUN_FOLDER: str(prepared.folder.path.resolve()),
+        "privacy-file": str(prepared.folder.config_file.resolve()),
+        "population": str(population),
+        "model": json.dumps(model),
+        "clip-norm": spec.clip_norm,
+        "lattice-bits": spec.lattice_bits,
+        "reference": spec.ceiling is None,
+        "example-key": derive_key(key, "device-examples").hex(),
+        "record-key": derive_key(key, "device-records").hex(),
+    }
+    app = work / "app"
+    app.mkdir(mode=0o700)
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (app / "README.md").write_text("A homebody run.\n", "utf-8")
+    (app / "pyproject.toml").write_text(_APP.format(settings="\n".join(lines)), "utf-8")
+    return app
+
+
+_APP = """[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "homebody-run"
+version = "1.0.0"
+description = "A run of homebody: configuration, no code."
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "homebody"
+fab-include = ["README.md"]
+
+[tool.flwr.app.components]
+serverapp = "homebody_server.flower_app:app"
+clientapp = "homebody_client.flower_app:app"
+
+[tool.flwr.app.config]
+{settings}
+"""
+
+
+@contextmanager
+def _superlink(environ: dict[str, str], work: Path, log: int) -> Iterator[None]:
+    """Keep a SuperLink of our own on loopback, in a process group that ends with the block."""
+    port = _free_port()
+    home = work / "flwr"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "own"\n\n[superlink.own]\naddress = "127.0.0.1:{port}"\n'
+        "insecure = true\n",
+        "utf-8",
+    )
+    command = ["flower-superlink", "--insecure", "--simulation", "--host", "127.0.0.1"]
+    process = subprocess.Popen(  # noqa: S603 our own arguments
+        [*command, "--port", str(port)],
+        env=environ,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        _await_health(process, port)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _await_health(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end and process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                return
+        except (OSError, http.client.HTTPException):
+            time.sleep(_POLL_S)
+        finally:
+            connection.close()
+    raise HomebodyError(
+        "Flower's SuperLink did not start", fix="run 'homebody doctor'; use --runtime cohort"
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,207 @@
+"""One simulated run from request to report."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from homebody_privacy.accounting import SpendForecast
+from homebody_privacy.budget import earlier_charges
+from homebody_privacy.charges import round_up
+from homebody_privacy.errors import HomebodyError
+from homebody_server.run_folder import RunFolder
+from homebody_simulation import runtimes
+from homebody_simulation.conclude import Timing, conclude
+from homebody_simulation.curve import Curve, Point
+from homebody_simulation.request import Request
+from homebody_simulation.setup import Prepared, prepare, reopen
+
+
+class Progress(Protocol):
+    """Shows a person how far a run is; nothing in the run depends on it."""
+
+    def begin(self, prepared: Prepared) -> None:
+        """Training starts."""
+        ...
+
+    def point(self, point: Point) -> None:
+        """A released model was looked at."""
+        ...
+
+    def end(self) -> None:
+        """Training ended, one way or another."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, prepared: Prepared) -> None:
+        """Ignore the start."""
+
+    def point(self, point: Point) -> None:
+        """Ignore a point."""
+
+    def end(self) -> None:
+        """Ignore the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedRun:
+    """A run that has ended.
+
+    Attributes:
+        folder: Where its files are.
+        report: What ``report.json`` holds.
+    """
+
+    folder: Path
+    report: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def bundle(self) -> Path:
+        """The signed model bundle."""
+        return self.folder / "model.hbm"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Test metrics of the model, means over devices."""
+        return _means(self.report["utility"]["model"])
+
+    @property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test metrics of each baseline."""
+        return {name: _means(v) for name, v in self.report["utility"]["baselines"].items()}
+
+    @property
+    def epsilon(self) -> Mapping[str, Any] | None:
+        """Epsilon by unit; None for a reference without differential privacy."""
+        value: Mapping[str, Any] | None = self.report["epsilon"]
+        return value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object ``--format json`` prints."""
+        report = self.report
+        return {
+            "run": report["run"],
+            "epsilon": report["epsilon"] or {"user": None, "record": None},
+            "metrics": self.metrics,
+            "intervals": {
+                name: [value["low"], value["high"]]
+                for name, value in report["utility"]["model"].items()
+                if isinstance(value, Mapping)
+            },
+            "task": report["utility"]["task"],
+            "baselines": self.baselines,
+            "bundle": str(self.bundle),
+            "bundle_bytes": report["bundle"]["bytes"],
+            "model_digest": report["digests"]["model"],
+            "rounds": report["rounds"],
+            "devices_per_second": report["devices_per_second"],
+            "seconds": report["seconds"],
+            "report": str(self.folder / "report.html"),
+        }
+
+
+def simulate(request: Request, progress: Progress | None = None) -> SimulatedRun:
+    """Train, evaluate, sign and report one run.
+
+    Args:
+        request: What is asked.
+        progress: Shows how far it is; None shows nothing.
+
+    Raises:
+        HomebodyError: If the request, the config or the data is refused, or the budget ends the
+            run; what was released before stands in the run's folder.
+    """
+    return _carry_out(prepare(request), progress or Silent())
+
+
+def resume(runs: Path, name: str, progress: Progress | None = None) -> SimulatedRun:
+    """Go on with an interrupted run: the same ledger, the same coins, the same noise.
+
+    Args:
+        runs: Folder of all runs.
+        name: Name of the run.
+        progress: Shows how far it is; None shows nothing.
+
+    Raises:
+        HomebodyError: As ``simulate``; also if there is no such run or it is not what it was.
+    """
+    folder = RunFolder(runs / name)
+    if (folder.path / "report.json").exists() and not folder.has_key():
+        return SimulatedRun(folder.path, folder.read_json("report.json"))
+    return _carry_out(reopen(runs, name), progress or Silent())
+
+
+def _carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
+    folder = prepared.folder
+    started, first = time.monotonic(), folder.load_state().next_round
+    curve = Curve(
+        model=prepared.model,
+        task=prepared.split.validation,
+        rounds=prepared.spec.rounds,
+        spent=_Spending(prepared),
+        file=folder.path / "metrics.jsonl",
+        tell=progress.point,
+    )
+    progress.begin(prepared)
+    try:
+        meter = runtimes.run(prepared, curve)
+    finally:
+        progress.end()
+    seconds = time.monotonic() - started
+    outcome = folder.read_json("outcome.json")
+    last = folder.load_state().next_round
+    stopped = _stopped(outcome)
+    if stopped is not None and last == 1:
+        raise stopped  # before the first release: there is nothing to report
+    timing = Timing(seconds=seconds, device_rounds=meter.replies, rounds=last - first)
+    report = conclude(prepared, meter, timing)
+    folder.destroy_key()
+    (folder.path / "outcome.json").unlink()
+    folder.write_json("run.json", {**folder.read_json("run.json"), "outcome": outcome})
+    if stopped is not None:
+        raise stopped
+    return SimulatedRun(folder.path, report)
+
+
+def _stopped(outcome: Mapping[str, Any]) -> HomebodyError | None:
+    """Return the error that ended the run, or None if it finished."""
+    if outcome["ended"] == "finished":
+        return None
+    kinds = {kind.code: kind for kind in _kinds(HomebodyError)}
+    kind = kinds.get(outcome["ended"], HomebodyError)
+    return kind(outcome["message"], fix=outcome["fix"])
+
+
+def _kinds(base: type[HomebodyError]) -> list[type[HomebodyError]]:
+    return [base, *(kind for child in base.__subclasses__() for kind in _kinds(child))]
+
+
+class _Spending:
+    """Epsilon after each round, for the curve; the ledger is what counts."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        spec = prepared.spec
+        self._forecast: SpendForecast | None = None
+        if spec.ceiling is not None:
+            earlier = (
+                earlier_charges(
+                    prepared.request.runs, spec.population, exclude=prepared.folder.path
+                )
+                if spec.lifetime
+                else []
+            )
+            self._forecast = SpendForecast(spec.charge(), spec.accounted_delta, earlier)
+
+    def __call__(self, rounds: int) -> float | None:
+        return None if self._forecast is None else round_up(self._forecast.after(rounds), 3)
+
+
+def _means(values: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: value["mean"] if isinstance(value, Mapping) else value
+        for name, value in values.items()
+    }
