@@ -193,7 +193,7 @@ class PrivacyConfig(BaseModel):
         return self
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path | str) -> Self:
         """Read and check a file.
 
         Args:
@@ -204,7 +204,7 @@ class PrivacyConfig(BaseModel):
                 schema (it names each field, dotted).
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidFileError(
                 f"{path}: cannot be read: {error.strerror}", fix="name an existing privacy.toml"

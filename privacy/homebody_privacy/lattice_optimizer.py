@@ -75,7 +75,7 @@ class LatticeDPOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus ships no 
         """Add each sample, bounded and in integers, to ``summed_grad``."""
         params: list[Any] = self.params
         samples = np.concatenate(
-            [p.grad_sample.reshape(len(p.grad_sample), -1).numpy() for p in params], axis=1
+            [p.grad_sample.reshape(len(p.grad_sample), p.numel()).numpy() for p in params], axis=1
         )
         total = np.zeros(samples.shape[1], np.int64)
         for sample in samples:

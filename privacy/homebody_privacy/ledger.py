@@ -6,14 +6,16 @@ is synced to disk before the call returns. The file holds no time, no device and
 came; it is public.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from io import BufferedReader, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -137,7 +139,7 @@ class Ledger:
 
     __slots__ = ("_file", "_head", "_record", "path")
 
-    def __init__(self, path: Path, file: BinaryIO, record: LedgerRecord, head: bytes) -> None:
+    def __init__(self, path: Path, file: FileIO, record: LedgerRecord, head: bytes) -> None:
         """Keep a file that is locked and stands at its end."""
         self.path = path
         self._file = file
@@ -155,7 +157,7 @@ class Ledger:
         Raises:
             FileExistsError: If there is a file already: a ledger is never written over.
         """
-        file = path.open("xb")
+        file = path.open("xb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         ledger = cls(path, file, LedgerRecord(header), _ROOT)
         ledger._write(header.model_dump(mode="json", by_alias=True))
@@ -173,7 +175,7 @@ class Ledger:
             UsageError: If another process has it open.
             IntegrityError: If any other line is damaged; the message names the line.
         """
-        file = path.open("r+b")
+        file = path.open("r+b", buffering=0)
         try:
             _lock(file, fcntl.LOCK_EX, path)
             record, head, length = _parse(file.read(), path)
@@ -255,9 +257,16 @@ class Ledger:
 
     def _write(self, entry: dict[str, Any]) -> None:
         head = _chained(self._head, entry)
-        self._file.write(rfc8785.dumps({"entry": entry, "hash": head.hex()}) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = rfc8785.dumps({"entry": entry, "hash": head.hex()}) + b"\n"
+        try:
+            written = self._file.write(line)
+            os.fsync(self._file.fileno())
+        except OSError:
+            self.close()  # nothing may follow a line of which only a part may be there
+            raise
+        if written != len(line):
+            self.close()
+            raise OSError(errno.ENOSPC, "the line was cut short", str(self.path))
         self._head = head
 
 
@@ -315,7 +324,7 @@ def _chained(head: bytes, entry: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(head + rfc8785.dumps(dict(entry))).digest()
 
 
-def _lock(file: BinaryIO, kind: int, path: Path) -> None:
+def _lock(file: FileIO | BufferedReader, kind: int, path: Path) -> None:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:

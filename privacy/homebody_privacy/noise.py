@@ -131,13 +131,20 @@ def epsilon_excess(n: int, tau: float) -> float:
     return 1.01 * (_count(n) * least + total_variation(n, tau))
 
 
+def rejection(
+    stairs: Staircase, block: npt.NDArray[np.int64], inside: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return 1 - exp(-(y**2 - (bW)**2) / 2 tau**2) for y = (block + inside) W, accurately."""
+    chance: npt.NDArray[np.float64] = -np.expm1(-stairs.halved * inside * (2.0 * block + inside))
+    return chance
+
+
 def _kept(draws: int, scale: int, stairs: Staircase, stream: NoiseStream) -> npt.NDArray[np.int64]:
     pick, where, accept = stream.words(3 * draws).reshape(3, draws)
     block = np.searchsorted(stairs.edges, pick, side="right")
     place = (where >> np.uint64(64 - _PLACE_BITS)).astype(np.int64)
-    inside = (place + 0.5) * 2.0**-_PLACE_BITS
-    rejection = -np.expm1(-stairs.halved * inside * (2.0 * block + inside))
-    keep = accept >= (rejection * 2.0**64).astype(np.uint64)
+    inside = (place + np.float64(0.5)) * np.float64(2.0**-_PLACE_BITS)
+    keep = accept >= (rejection(stairs, block, inside) * 2.0**64).astype(np.uint64)
     shift = _PLACE_BITS - scale
     size = ((block.astype(np.int64) << _PLACE_BITS) + place + (1 << (shift - 1))) >> shift
     sign = 1 - 2 * (where & np.uint64(1)).astype(np.int64)

@@ -1,0 +1,217 @@
+"""The ledger file: chain, crash, lock, order."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
+
+import pytest
+import rfc8785
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from typing_extensions import Buffer
+
+from homebody_privacy.charges import PoissonRounds
+from homebody_privacy.errors import IntegrityError, UsageError
+from homebody_privacy.ledger import Header, Ledger, LedgerRecord, read_ledger
+
+Build = Callable[..., PoissonRounds]
+MODEL = "d" * 64
+
+
+@pytest.fixture
+def path(tmp_path: Path, header: Header, charge: Build) -> Path:
+    """A closed ledger of two released rounds and a third that is open."""
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.create(path, header) as ledger:
+        for number in (1, 2, 3):
+            ledger.intend(number, charge(noise_multiplier=float(number)))
+            if number < 3:
+                ledger.release(number, MODEL)
+    return path
+
+
+def test_a_reopened_ledger_says_what_was_written(path: Path, header: Header, charge: Build) -> None:
+    with Ledger.open(path) as ledger:
+        assert ledger.header == header
+        assert (ledger.opened, ledger.released) == (3, 2)
+        assert ledger.charges() == [charge(noise_multiplier=float(n)) for n in (1, 2, 3)]
+        head = ledger.head
+    assert head == json.loads(path.read_text().splitlines()[-1])["hash"]
+
+
+def test_a_reopened_ledger_goes_on_where_it_stopped(path: Path, charge: Build) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.release(3, MODEL)
+        ledger.intend(4, charge())
+    with Ledger.open(path) as ledger:
+        assert (ledger.opened, ledger.released) == (4, 3)
+
+
+def test_the_file_holds_the_schema_and_nothing_of_time_or_devices(path: Path) -> None:
+    entries = [json.loads(line)["entry"] for line in path.read_text().splitlines()]
+    assert set(entries[0]) == {
+        "kind", "schema", "run", "population", "devices", "delta", "ceiling", "config", "unit",
+        "adjacency",
+    }  # fmt: skip
+    assert set(entries[1]) == {"kind", "round", "charge"}
+    assert set(entries[2]) == {"kind", "round", "model"}
+
+
+def test_an_entry_is_on_disk_before_the_call_returns(
+    tmp_path: Path, header: Header, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.create(path, header) as ledger:
+        ledger.intend(1, charge())
+        assert b'"intent"' in path.read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(cut=st.integers(1, 200))
+def test_a_last_line_cut_anywhere_is_dropped(path: Path, cut: int) -> None:
+    content = path.read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    torn = path.with_name("torn.jsonl")
+    torn.write_bytes(content[: last + cut % (len(content) - last - 1) + 1])
+    with Ledger.open(torn) as ledger:
+        assert ledger.opened == 2
+    assert torn.read_bytes() == content[:last]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@given(where=st.integers(0, 10**6), flip=st.integers(1, 255))
+def test_any_changed_byte_in_a_whole_line_is_found(path: Path, where: int, flip: int) -> None:
+    content = bytearray(path.read_bytes())
+    where %= len(content) - 1  # the last newline makes a torn line, not damage
+    content[where] ^= flip
+    bad = path.with_name("bad.jsonl")
+    bad.write_bytes(content)
+    line = bytes(content[:where]).count(b"\n") + 1
+    with pytest.raises(IntegrityError, match=rf"line {line} ") as refusal:
+        Ledger.open(bad)
+    assert refusal.value.exit_code == 14
+    assert bad.read_bytes() == content  # evidence is kept
+
+
+@pytest.mark.parametrize("line", [1, 2, 3, 4])
+def test_a_removed_line_is_found(path: Path, line: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:line] + lines[line + 1 :]))
+    with pytest.raises(IntegrityError, match=f"line {line + 1} "):
+        Ledger.open(path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"entry": 1', b"\n", b"[]\n", b"{}\n", b'{"entry":'])
+def test_a_file_without_a_header_is_no_ledger(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="line 1"):
+        Ledger.open(path)
+
+
+def test_a_well_chained_entry_out_of_turn_is_refused(path: Path) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    head = bytes.fromhex(json.loads(lines[0])["hash"])
+    entry: dict[str, int | str] = {"kind": "release", "round": 1, "model": MODEL}
+    chain = hashlib.sha256(head + rfc8785.dumps(entry)).hexdigest()  # the format, by hand
+    path.write_bytes(lines[0] + rfc8785.dumps({"entry": entry, "hash": chain}) + b"\n")
+    with pytest.raises(IntegrityError, match="round 1 is not open"):
+        Ledger.open(path)
+
+
+def test_pf_14_two_processes_cannot_write_one_ledger(path: Path) -> None:
+    program = "import sys; from pathlib import Path; from homebody_privacy.ledger import Ledger; "
+    program += "Ledger.open(Path(sys.argv[1]))"
+    with Ledger.open(path):
+        with pytest.raises(UsageError, match="another process"):
+            Ledger.open(path)
+        command = [sys.executable, "-c", program, str(path)]
+        other = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+        assert "UsageError" in other.stderr
+    Ledger.open(path).close()
+
+
+def test_a_ledger_is_never_written_over(path: Path, header: Header) -> None:
+    with pytest.raises(FileExistsError):
+        Ledger.create(path, header)
+
+
+def test_reading_needs_no_right_to_write_and_tells_whether_a_run_goes_on(path: Path) -> None:
+    record, closed = read_ledger(path)
+    assert (record.opened, record.released, closed) == (3, 2, True)
+    with Ledger.open(path):
+        assert read_ledger(path)[1] is False
+
+
+def test_rounds_are_opened_and_released_in_turn_only(path: Path, charge: Build) -> None:
+    with Ledger.open(path) as ledger:
+        before = path.read_bytes()
+        for number in (1, 3, 5):
+            with pytest.raises(ValueError, match="cannot be opened"):
+                ledger.intend(number, charge())
+        for number in (1, 2, 4):
+            with pytest.raises(ValueError, match="not open"):
+                ledger.release(number, MODEL)
+        with pytest.raises(ValueError, match="at least 1 round"):
+            ledger.intend(4, charge(rounds=0))
+        with pytest.raises(ValidationError, match="model"):
+            ledger.release(3, "no digest")
+        assert path.read_bytes() == before
+        ledger.release(3, MODEL)
+        with pytest.raises(ValueError, match="not open"):
+            ledger.release(3, MODEL)
+
+
+def test_a_round_may_be_left_unreleased(path: Path, charge: Build) -> None:
+    with Ledger.open(path) as ledger:
+        ledger.intend(4, charge())  # round 3 was void: charged, not released
+        ledger.release(4, MODEL)
+        assert (ledger.opened, ledger.released) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"delta": 0.0}, {"ceiling": 0.0}, {"population": "x"}, {"devices": 0}, {"run": ""}]
+)
+def test_a_promise_without_meaning_is_refused(header: Header, change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        Header.model_validate(header.model_dump(by_alias=True) | change)
+
+
+def test_a_ledger_that_cannot_be_written_takes_no_further_entry(
+    path: Path, header: Header, charge: Build
+) -> None:
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        ledger = Ledger(path, full, LedgerRecord(header), bytes(32))
+        with pytest.raises(OSError, match="No space"):
+            ledger.intend(1, charge())
+        assert ledger.opened == 0
+        with pytest.raises(ValueError, match="closed"):
+            ledger.intend(1, charge())
+
+
+class Filling(FileIO):
+    """A file on a disk that fills up in the middle of a line."""
+
+    def write(self, line: Buffer, /) -> int:
+        """Write the first nine bytes."""
+        return super().write(bytes(line)[:9]) or 0
+
+
+def test_a_line_written_in_part_closes_the_ledger_and_is_dropped_later(
+    path: Path, header: Header, charge: Build
+) -> None:
+    before = path.read_bytes()
+    ledger = Ledger(path, Filling(path, "a"), LedgerRecord(header), bytes(32))
+    with pytest.raises(OSError, match="cut short"):
+        ledger.intend(1, charge())
+    assert len(path.read_bytes()) == len(before) + 9
+    with pytest.raises(ValueError, match="closed"):
+        ledger.intend(1, charge())
+    with Ledger.open(path) as again:
+        assert (again.opened, again.released) == (3, 2)
+    assert path.read_bytes() == before

@@ -1,0 +1,226 @@
+"""privacy.toml: what is refused, and how the refusal reads."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from homebody_privacy.config import PrivacyConfig, check_population, statement
+from homebody_privacy.errors import InfeasibleError, InvalidFileError, PolicyViolationError
+
+Load = Callable[..., PrivacyConfig]
+
+
+@pytest.fixture
+def load(tmp_path: Path, config_text: str) -> Load:
+    """Load the config in order, after replacing ``old`` by ``new``."""
+
+    def replaced(old: str = "", new: str = "") -> PrivacyConfig:
+        assert old in config_text
+        path = tmp_path / "privacy.toml"
+        path.write_text(config_text.replace(old, new, 1) if old else config_text + new)
+        return PrivacyConfig.load(path)
+
+    return replaced
+
+
+def test_a_config_in_order_loads_with_its_defaults(load: Load) -> None:
+    config = load()
+    assert config.dp.lattice_bits == 16
+    assert config.dp.record is None
+    assert config.purposes["recommend"].requires == ()
+    assert config.features["ratings"].fields == ("item_id", "day", "stars")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("revision = 1", "revision = 0", "revision"),
+        ("revision = 1", 'revision = "1"', "revision"),
+        ("revision = 1", "revision = true", "revision"),
+        ('"privacy/1"', '"privacy/2"', "schema"),
+        ("clip_norm = 0.5", "clip_norm = nan", "dp.clip_norm"),
+        ("clip_norm = 0.5", "clip_norm = inf", "dp.clip_norm"),
+        ("clip_norm = 0.5", "clip_norm = 0.0", "dp.clip_norm"),
+        ("clip_norm = 0.5\n", "", "dp.clip_norm"),
+        ("clip_norm = 0.5", "clip_norm = 0.5\nsurprise = 1", "dp.surprise"),
+        ("epsilon_max = 8.0", "epsilon_max = 0.0", "dp.epsilon_max"),
+        ("delta = 1e-5", "delta = 0.0", "dp.delta"),
+        ("delta = 1e-5", "delta = 1.0", "dp.delta"),
+        ("clip_norm = 0.5", "clip_norm = 0.5\nlattice_bits = 15", "dp.lattice_bits"),
+        ('"user"', '"record"', "dp.unit"),
+        ('"zero_out"', '"replace_one"', "dp.adjacency"),
+        ('"lifetime"', '"year"', "dp.budget_scope"),
+        ("cohort_cap = 150", "cohort_cap = 149", "dp: cohort_cap"),
+        ("cohort_cap = 150", "cohort_cap = 32768", "dp: cohort_cap"),
+        ('allow = ["recommend", "training"]', 'allow = ["metrics"]', "features.ratings.allow"),
+        ('requires = ["recommend"]', 'requires = ["x"]', "purposes.training.requires"),
+        ('requires = ["recommend"]', 'requires = ["training"]', "purposes.*.requires"),
+        ("leaves_device = true", "leaves_device = false", "purposes.training.leaves_device"),
+        ("ttl_days = 365", "ttl_days = 0", "features.ratings.ttl_days"),
+        ("ttl_days = 365", "ttl_days = 2026-01-01", "features.ratings.ttl_days"),
+        ('fields = ["item_id", "day", "stars"]', "fields = []", "features.ratings.fields"),
+        ('fields = ["item_id", "day", "stars"]', "fields = [1]", "features.ratings.fields.0"),
+        ("[features.ratings]", '[features."Bad Name"]', "features.Bad Name"),
+    ],
+)
+def test_a_broken_rule_is_refused_by_its_dotted_field(
+    load: Load, old: str, new: str, field: str
+) -> None:
+    with pytest.raises(InvalidFileError) as refusal:
+        load(old, new)
+    assert f"privacy.toml: {field}" in str(refusal.value) or f": {field}" in str(refusal.value)
+    assert refusal.value.exit_code == 2
+    assert refusal.value.fix
+
+
+@pytest.mark.parametrize("accountant", ["gdp", "clt", "rdp", "prv", "PLD", ""])
+def test_pf_13_every_accountant_but_pld_is_refused(load: Load, accountant: str) -> None:
+    with pytest.raises(InvalidFileError, match=r"dp\.accountant"):
+        load('accountant = "pld"', f'accountant = "{accountant}"')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('sampling = "poisson"', 'sampling = "fixed"', "sampling"),
+        ('sampling = "poisson"', 'sampling = "none"', "sampling"),
+        ("amplification = true", "amplification = false", "amplification"),
+        ('mechanism = "gaussian"', 'mechanism = "none"', "mechanism"),
+    ],
+)
+def test_pf_11_poisson_accounting_of_other_sampling_is_refused(
+    load: Load, old: str, new: str, field: str
+) -> None:
+    with pytest.raises(InvalidFileError, match=rf"dp\.{field}"):
+        load(old, new)
+
+
+def test_training_must_be_a_purpose(load: Load) -> None:
+    with pytest.raises(InvalidFileError, match=r"purposes\.training"):
+        load(
+            '[purposes.training]\ntitle = "Help improve the shared model with protected updates"\n'
+            'leaves_device = true\nrequires = ["recommend"]\n\n[features.ratings]\n'
+            'fields = ["item_id", "day", "stars"]\nallow = ["recommend", "training"]',
+            '[features.ratings]\nfields = ["item_id"]\nallow = ["recommend"]',
+        )
+
+
+def test_a_long_circle_of_purposes_is_named(load: Load) -> None:
+    with pytest.raises(InvalidFileError, match="circle"):
+        load(
+            "leaves_device = false\n",
+            'leaves_device = false\nrequires = ["training"]\n',
+        )
+
+
+def test_a_syntax_error_is_refused_by_its_line(load: Load) -> None:
+    with pytest.raises(InvalidFileError, match=r"privacy\.toml: not TOML: .*line 2"):
+        load("revision = 1", "revision = = 1")
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(InvalidFileError, match="byte 8 is not UTF-8"):
+        PrivacyConfig.load(tmp_path / "p.toml")
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match=r"absent\.toml: cannot be read"):
+        PrivacyConfig.load(tmp_path / "absent.toml")
+
+
+def test_every_fault_is_listed_at_once(load: Load) -> None:
+    with pytest.raises(InvalidFileError) as refusal:
+        load("revision = 1\n", "surprise = 1\n")
+    assert "revision" in str(refusal.value)
+    assert "surprise" in str(refusal.value)
+
+
+def test_the_record_table_is_optional_and_checked(load: Load) -> None:
+    table = (
+        "[dp.record]\nmax_grad_norm = 1.0\nnoise_multiplier = 1.0\nsampling_rate = 0.1\n"
+        "steps = 10\ndelta = 1e-4\n"
+    )
+    record = load(new=table).dp.record
+    assert record is not None
+    assert not record.enabled
+    with pytest.raises(InvalidFileError, match=r"dp\.record\.sampling_rate"):
+        load(new=table.replace("0.1", "1.5"))
+
+
+def test_the_digest_is_that_of_the_filled_in_json(load: Load) -> None:
+    config = load()
+    filled = config.model_dump(mode="json", by_alias=True)
+    assert filled["dp"]["lattice_bits"] == 16
+    assert filled["schema"] == "privacy/1"
+    # RFC 8785 by hand: numbers as ECMAScript writes them
+    text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = text.replace(":8.0", ":8").replace(":1e-05", ":0.00001")
+    assert config.digest() == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_digest_ignores_layout_and_written_defaults_and_sees_every_value(load: Load) -> None:
+    digest = load().digest()
+    assert load("clip_norm = 0.5", "clip_norm = 0.50 # same\nlattice_bits = 16").digest() == digest
+    assert load("clip_norm = 0.5", "clip_norm = 0.6").digest() != digest
+    assert load("revision = 1", "revision = 2").digest() != digest
+
+
+def test_a_config_cannot_be_changed(load: Load) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().dp.rounds = 1
+
+
+def test_a_cohort_larger_than_the_population_is_infeasible(load: Load) -> None:
+    with pytest.raises(InfeasibleError, match=r"dp\.cohort_size is 100.* 99 devices") as refusal:
+        check_population(load(), 99)
+    assert refusal.value.exit_code == 12
+    assert "99" in refusal.value.fix
+
+
+@pytest.mark.parametrize("population", [100_000, 200_000])
+def test_pf_31_a_delta_not_below_one_over_the_population_is_refused(
+    load: Load, population: int
+) -> None:
+    with pytest.raises(PolicyViolationError, match=r"dp\.delta") as refusal:
+        check_population(load(), population)
+    assert refusal.value.exit_code == 10
+
+
+def test_a_population_that_fits_is_accepted(load: Load) -> None:
+    check_population(load(), 100)
+    check_population(load(), 99_999)
+
+
+def test_the_statement_names_unit_loss_adjacency_and_limits(load: Load) -> None:
+    said = statement(load(), epsilon=7.99901, rounds=100)
+    assert said == (
+        "User level, (ε = 8, δ = 1e-05), zero-out adjacency, central noise added by the server, "
+        "over 100 rounds; covers every model released by all runs on the same devices, toward "
+        "recipients who cannot see which devices take part; does not cover who takes part and "
+        "when, facts about groups, or a second device of the same person."
+    )
+    run = statement(load('"lifetime"', '"run"'), epsilon=1.23401, rounds=1)
+    assert "ε = 1.235" in run
+    assert "this run" in run
+
+
+def test_the_statement_shows_large_losses_in_full(load: Load) -> None:
+    assert "ε = 1234567.891," in statement(load(), epsilon=1234567.8905, rounds=1)
+
+
+def test_without_noise_the_statement_claims_nothing(load: Load) -> None:
+    said = statement(load(), epsilon=math.inf, rounds=100)
+    assert "nothing is claimed" in said
+    assert "ε" not in said
+
+
+@pytest.mark.parametrize(("epsilon", "rounds"), [(-1.0, 1), (math.nan, 1), (1.0, -1)])
+def test_a_statement_without_meaning_is_refused(load: Load, epsilon: float, rounds: int) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        statement(load(), epsilon=epsilon, rounds=rounds)
