@@ -1,0 +1,102 @@
+"""Leave-one-out: nothing of the future reaches the past, and the test stays sealed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homebody_models.interactions import Interactions
+from homebody_models.split import Task, leave_one_out
+
+Make = Callable[..., Interactions]
+
+
+def test_last_event_is_test_and_last_but_one_validation(interactions: Make) -> None:
+    split = leave_one_out(interactions([[1, 2, 3, 4], [5, 6, 7]]))
+    test = split.test.open()
+    assert split.validation.targets.tolist() == [3, 6]
+    assert test.targets.tolist() == [4, 7]
+    assert [split.validation.history(i).tolist() for i in range(2)] == [[1, 2], [5]]
+    assert [test.history(i).tolist() for i in range(2)] == [[1, 2, 3], [5, 6]]
+
+
+def test_train_holds_all_but_two_events_and_refit_all_but_one(interactions: Make) -> None:
+    split = leave_one_out(interactions([[1, 2, 3, 4], [5, 6, 7]]))
+    assert split.train.items.tolist() == [1, 2, 5]
+    assert split.refit.items.tolist() == [1, 2, 3, 5, 6]
+    assert split.train.times.tolist() == [0, 1, 0]
+
+
+def test_device_with_fewer_than_three_events_is_neither_trained_on_nor_evaluated(
+    interactions: Make,
+) -> None:
+    split = leave_one_out(interactions([[1, 2], [3, 4, 5], [], [6]]))
+    assert split.train.devices == 4
+    assert [split.train.history(u).tolist() for u in range(4)] == [[], [3], [], []]
+    assert [split.refit.history(u).tolist() for u in range(4)] == [[], [3, 4], [], []]
+    assert split.validation.devices.tolist() == [1]
+    assert split.test.open().devices.tolist() == [1]
+
+
+def test_openings_of_the_test_are_counted(interactions: Make) -> None:
+    sealed = leave_one_out(interactions([[1, 2, 3]])).test
+    assert sealed.opened == 0
+    sealed.open()
+    sealed.open()
+    assert sealed.opened == 2
+
+
+def test_validation_knows_nothing_of_the_test_event(interactions: Make) -> None:
+    split = leave_one_out(interactions([[1, 2, 3], [4, 5, 6]]))
+    assert not {3, 6} & set(split.validation.data.items.tolist())
+
+
+def test_task_is_again_where_items_repeat_and_new_where_not(interactions: Make) -> None:
+    assert leave_one_out(interactions([[1, 2, 3]])).validation.kind == "again"
+    assert leave_one_out(interactions([[1, 2, 3]], repeats=False)).validation.kind == "new"
+
+
+def test_new_task_leaves_out_devices_whose_target_is_old(interactions: Make) -> None:
+    data = interactions([[1, 2, 1], [3, 4, 5]], repeats=False)
+    assert leave_one_out(data).test.open().devices.tolist() == [1]
+
+
+def test_first_time_keeps_only_new_targets_and_hides_history(interactions: Make) -> None:
+    task = leave_one_out(interactions([[1, 2, 1], [3, 4, 5]])).test.open().first_time()
+    assert task.kind == "new"
+    assert task.targets.tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    ("devices", "targets"), [([0], [0, 1]), ([9], [0]), ([0], [99]), ([-1], [0])]
+)
+def test_task_refuses_rows_that_do_not_exist(
+    interactions: Make, devices: list[int], targets: list[int]
+) -> None:
+    with pytest.raises(ValueError, match=r"devices|targets"):
+        Task(
+            data=interactions([[0, 1]]),
+            devices=np.array(devices, np.int64),
+            targets=np.array(targets, np.int32),
+            kind="new",
+        )
+
+
+@settings(max_examples=50)
+@given(histories=st.lists(st.lists(st.integers(0, 9), max_size=8), min_size=1, max_size=8))
+def test_train_validation_and_test_put_together_give_every_long_history_back(
+    interactions: Make, histories: list[list[int]]
+) -> None:
+    data = interactions(histories, n_items=10)
+    split = leave_one_out(data)
+    test = split.test.open()
+    long = [history for history in histories if len(history) >= 3]
+    rebuilt = [
+        [*split.validation.history(i).tolist(), int(validation), int(last)]
+        for i, (validation, last) in enumerate(
+            zip(split.validation.targets, test.targets, strict=True)
+        )
+    ]
+    assert rebuilt == long
