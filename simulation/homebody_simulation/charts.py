@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 560, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 16, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 36, 40
 _TICKS = 4
+_KEY = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +91,9 @@ class Chart:
             return []
         parts = []
         for i, line in enumerate(self.lines):
-            y = _TOP + 4 + 16 * i
-            parts.append(_stroke((_LEFT + 8, y), (_LEFT + 32, y), line.pen()))
-            parts.append(_text(_LEFT + 38, y + 4, line.label, "start"))
+            x, y = _LEFT + _KEY * i, _TOP - 20  # above the plot: no line runs through it
+            parts.append(_stroke((x, y), (x + 24, y), line.pen()))
+            parts.append(_text(x + 30, y + 4, line.label, "start"))
         return parts
 
 

@@ -4,12 +4,13 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from homebody_privacy.environment import silence
 from homebody_privacy.errors import UsageError
+from homebody_simulation.data_options import Items, OnBad, loader_options
 
 app = typer.Typer(help="Simulate federated training on a laptop.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def parse_epsilon(text: str) -> float | None:
 def simulate(
     data: Annotated[
         str, typer.Option(help="Data set; 'homebody data describe --help' says which.")
-    ] = ("complete-journey"),
+    ] = "complete-journey",
     epsilon: Annotated[
         str, typer.Option(help="User-level epsilon to spend; 'inf' trains without privacy.")
     ] = "4",
@@ -59,9 +60,12 @@ def simulate(
         str | None, typer.Option(help="Continue the interrupted run of this name.")
     ] = None,
     config: Annotated[Path, typer.Option(help="The privacy config.")] = Path("privacy.toml"),
-    devices: Annotated[
-        int | None, typer.Option(help="Number of devices of --data synthetic.")
+    devices: Annotated[int | None, typer.Option(help="synthetic: number of devices.")] = None,
+    items: Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="interactions: ROLE=NAME, e.g. user=customer_id.")
     ] = None,
+    on_bad: Annotated[OnBad | None, typer.Option(help="interactions: rows that are none.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     output: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
@@ -80,7 +84,7 @@ def simulate(
     if resume is not None:
         run = go_on(runs, resume, progress)
     else:
-        options: dict[str, Any] = {} if devices is None else {"devices": devices}
+        options = loader_options(devices=devices, items=items, column=column, on_bad=on_bad)
         request = Request(
             data=data,
             options=options,

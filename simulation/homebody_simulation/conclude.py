@@ -7,6 +7,7 @@ from typing import Any
 
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
+from homebody_simulation.egress import write_egress
 from homebody_simulation.privacy_report import claim, limits, privacy_report
 from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
@@ -73,6 +74,9 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         + f", Python {sys.version.split()[0]}",
     }
     report["bundle"] = publish(prepared, state, report)
+    write_egress(
+        folder.path / "egress.jsonl", rounds=report["rounds"], size=prepared.model.layout.size
+    )
     write_report(folder.path, report)
     folder.write_json("report.json", report)  # last: a run with a report has all the rest
     return report

@@ -17,6 +17,7 @@ from homebody_simulation.simulate import Progress as RunProgress
 from homebody_simulation.simulate import SimulatedRun
 
 _HISTORY_SHOWN = 5
+_COLUMNS = ("ndcg@10", "hit@10", "coverage@10", "novelty@10")  # what 80 characters hold
 
 
 def show_progress() -> RunProgress:
@@ -102,13 +103,16 @@ def show_summary(run: SimulatedRun) -> None:
     console = Console()
     report = run.report
     console.print(report["claim"]["statement"], highlight=False, soft_wrap=True)
-    table = Table(title=f"{report['utility']['task']}, full ranking, {report['data']['name']}")
-    table.add_column("")
-    for name in report["utility"]["names"]:
+    utility = report["utility"]
+    table = Table(title=f"{report['data']['name']}: {utility['task_in_words']}, full ranking")
+    table.add_column("", no_wrap=True)
+    for name in _COLUMNS:
         table.add_column(name, justify="right")
-    for row in report["utility"]["rows"]:
-        cells = [c["mean"] if isinstance(c, dict) else c for c in row["cells"]]
-        table.add_row(row["name"], *(f"{cell:.4f}" for cell in cells))
+    for row in utility["rows"]:
+        values = dict(zip(utility["names"], row["cells"], strict=True))
+        cells = (values[name] for name in _COLUMNS)
+        means = (cell["mean"] if isinstance(cell, dict) else cell for cell in cells)
+        table.add_row(row["name"], *(f"{mean:.4f}" for mean in means))
     console.print(table)
     own = report["utility"]["model"]["ndcg@10"]
     console.print(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from homebody_privacy.errors import UsageError
+from homebody_simulation.data_options import Items, OnBad, loader_options
 from homebody_simulation.datasets import Summary, load_dataset, summarise
 
 app = typer.Typer(
@@ -16,20 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-class Items(StrEnum):
-    """What an item of complete-journey is."""
-
-    TYPES = "types"
-    PRODUCTS = "products"
-
-
-class OnBad(StrEnum):
-    """What to do with a row that is no event."""
-
-    REFUSE = "refuse"
-    SKIP = "skip"
 
 
 class Format(StrEnum):
@@ -65,39 +51,12 @@ def describe(  # a command's options are its parameters
         HomebodyError: If there is no such data set, or it does not take an option, or a file of it
             is missing or wrong.
     """
-    options: dict[str, object] = {
-        "devices": devices,
-        "items": None if items is None else items.value,
-        "columns": parse_columns(column) if column else None,
-        "on_bad": None if on_bad is None else on_bad.value,
-    }
-    given = {option: value for option, value in options.items() if value is not None}
+    given = loader_options(devices=devices, items=items, column=column, on_bad=on_bad)
     specs = summarise(load_dataset(name, root=None, **given))
     if format_ is Format.JSON:
         typer.echo(json.dumps(asdict(specs), ensure_ascii=False, indent=2))
     else:
         typer.echo(as_text(specs))
-
-
-def parse_columns(pairs: list[str]) -> dict[str, str]:
-    """Turn ``role=name`` pairs into a mapping.
-
-    Raises:
-        UsageError: If a pair has no ``=``, or a role is given twice.
-
-    Examples:
-        >>> parse_columns(["user=customer_id", "timestamp=at"])
-        {'user': 'customer_id', 'timestamp': 'at'}
-    """
-    columns: dict[str, str] = {}
-    for pair in pairs:
-        role, equals, name = pair.partition("=")
-        if not (role and equals and name):
-            raise UsageError(f"--column takes ROLE=NAME, got {pair!r}")
-        if role in columns:
-            raise UsageError(f"--column names {role} twice")
-        columns[role] = name
-    return columns
 
 
 def as_text(specs: Summary) -> str:

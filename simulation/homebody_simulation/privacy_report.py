@@ -11,6 +11,7 @@ from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.config import statement
 from homebody_privacy.record import RecordRounds, epsilon_record, participations_at_most
 from homebody_server.run_spec import SAMPLER_EPSILON
+from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
 
 _LIMITS = """\
@@ -21,6 +22,10 @@ the network it is the figure without amplification.
 Future rounds can leave a device out. What was already summed cannot be taken out; it stays \
 bounded by epsilon.
 The number of devices, the rounds and the catalog are treated as public.""".splitlines()
+
+_TUNED_HERE = """\
+The training's settings for this data set were chosen on its own validation items, which was not \
+charged: a fleet tunes on public or synthetic data."""
 
 
 def privacy_report(
@@ -114,7 +119,9 @@ def limits(prepared: Prepared) -> list[str]:
         return ["There is no guarantee of any kind."]
     dp = prepared.config.dp
     tuned = f"tuned on {dp.tuning_data} data, {dp.tuning_runs} tuning runs charged"
-    items = [*_LIMITS, f"The training's settings were fixed beforehand: {tuned}."]
+    items = [*_LIMITS, f"The config says its settings were {tuned}."]
+    if has_own_profile(prepared.dataset.name):
+        items.append(_TUNED_HERE)
     if prepared.request.seed is not None:
         items.insert(0, "This run was seeded, so its noise can be drawn again: do not publish it.")
     return items

@@ -1,8 +1,8 @@
-"""Training settings for each data set: chosen beforehand, on public data's validation items.
+"""Training settings for each data set: constants, with their provenance.
 
-They are constants of the product, not choices of a run: a run never tunes on the data it protects,
-so nothing here is charged. The choice itself was made on the validation items of these public data
-sets (``docs/utility.md`` says how); for data of your own, tune on public or synthetic data.
+They are constants of the product, not choices of a run. They were chosen on the validation items of
+these public data sets, and a report on one of them says that this choice was not charged; for data
+of your own they were fixed beforehand.
 """
 
 from collections.abc import Mapping
@@ -21,14 +21,13 @@ class Reference:
         rounds: Rounds.
         cohort_share: Expected cohort as a share of the population, in (0, 1].
         learning_rate: Server learning rate.
-        clip_norm: Wide enough that it does not bind; the lattice needs a bound.
+        clip_norm: Wide enough that it seldom binds; the lattice needs a bound.
     """
 
     rounds: int
     cohort_share: float
     learning_rate: float
     clip_norm: float = 4.0
-    lattice_bits: int = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +53,17 @@ class Profile:
         return ModelSpec(name, self.two_tower if name == "two-tower" else {})
 
 
+_GROCERIES: Final = Profile(
+    two_tower=MappingProxyType(
+        {"dim": 32, "history_decay": 0.8, "init_scale": 0.7, "cuts": 8, "repeat": 20.0}
+    ),
+    reference=Reference(rounds=40, cohort_share=0.2, learning_rate=0.01),
+)
+_FILMS: Final = Profile()
 _PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
     {
-        "complete-journey": Profile(
-            two_tower=MappingProxyType(
-                {"dim": 32, "history_decay": 0.8, "init_scale": 0.7, "cuts": 8, "repeat": 20.0}
-            ),
-            reference=Reference(rounds=40, cohort_share=0.2, learning_rate=0.01),
-        ),
-        "movielens-100k": Profile(),
+        "complete-journey": _GROCERIES,
+        "movielens-100k": _FILMS,
         "movielens-1m": Profile(
             reference=Reference(rounds=400, cohort_share=0.05, learning_rate=0.03)
         ),
@@ -70,6 +71,16 @@ _PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
 )
 
 
-def profile_of(data: str) -> Profile:
-    """Return the settings of a data set; those of MovieLens' kind where it has none of its own."""
-    return _PROFILES.get(data, Profile())
+def has_own_profile(data: str) -> bool:
+    """Tell whether a data set's settings were chosen on that data set."""
+    return data in _PROFILES
+
+
+def profile_of(data: str, *, repeats: bool) -> Profile:
+    """Return the settings of a data set, or of its kind where it has none of its own.
+
+    Args:
+        data: Name of the data set.
+        repeats: Whether items are chosen again, as groceries are and films are not.
+    """
+    return _PROFILES.get(data, _GROCERIES if repeats else _FILMS)

@@ -152,7 +152,7 @@ def _check_request(request: Request, config: PrivacyConfig) -> None:
 
 def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[RunSpec, ModelSpec]:
     devices = dataset.interactions.devices
-    profile = profile_of(dataset.name)
+    profile = profile_of(dataset.name, repeats=dataset.interactions.repeats)
     model_spec = profile.model(request.model)
     common: dict[str, Any] = {
         "devices": devices,
@@ -167,12 +167,13 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
         cohort = request.cohort or max(1, round(reference.cohort_share * devices))
         if cohort > devices:
             raise InfeasibleError(f"--cohort {cohort} is above the population of {devices}")
+        cap = min(devices, math.ceil(cohort + 10.0 * math.sqrt(cohort)))
         return RunSpec(
             rounds=request.rounds or reference.rounds,
             cohort_size=cohort,
-            cohort_cap=devices,
+            cohort_cap=cap,
             clip_norm=reference.clip_norm,
-            lattice_bits=reference.lattice_bits,
+            lattice_bits=_finest_bits(cap),
             noise_multiplier=0.0,
             ceiling=None,
             lifetime=False,
@@ -205,6 +206,14 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
         **common,
     )
     return spec, model_spec
+
+
+def _finest_bits(cohort_cap: int) -> int:
+    """Return the finest lattice on which the sum of a cohort still fits 32 bits."""
+    fitting = [bits for bits in range(16, 21) if cohort_cap << bits < 1 << 31]
+    if not fitting:
+        raise InfeasibleError(f"a cohort of up to {cohort_cap} is too large for one sum")
+    return fitting[-1]
 
 
 def _check_cohort(config: PrivacyConfig, cohort: int, devices: int) -> None:
