@@ -54,7 +54,7 @@ def build_client_app(opener: Opener = _from_context) -> ClientApp:
         try:
             host = opener(context)
             invitation = Invitation.from_record(msg.content.config_records[messages.INVITATION])
-            if invitation.config_digest != host.config.digest():
+            if invitation.config_digest != host.config_digest:
                 raise PolicyViolationError("the server runs another privacy config")
             parameters = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
             total = shard_contribution(

@@ -29,6 +29,7 @@ class Host:
 
     Attributes:
         config: Privacy config in force on the node; the server's word is not taken for it.
+        config_digest: Its digest; computed here, once.
         model: The model being trained.
         histories: Histories the node reads; only hosted rows are read.
         devices: Numbers of the hosted devices.
@@ -39,12 +40,17 @@ class Host:
     """
 
     config: PrivacyConfig
+    config_digest: str = field(init=False)
     model: Recommender
     histories: Interactions = field(repr=False)
     devices: frozenset[int] = field(repr=False)
     example_key: bytes = field(repr=False)
     record_key: bytes | None = field(repr=False)
     lattice: Lattice
+
+    def __post_init__(self) -> None:
+        """Compute the digest every invitation is compared with."""
+        object.__setattr__(self, "config_digest", self.config.digest())
 
     def history(self, device: int) -> npt.NDArray[np.int32]:
         """Return a hosted device's history, oldest first. Secret.

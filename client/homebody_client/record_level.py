@@ -5,6 +5,7 @@ one device. For one event to touch one example only, the history is cut into dis
 last event of a block is the target, those before it are the input.
 """
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +52,11 @@ class TwoTowerModule(torch.nn.Module):
         repeat: What an item's share of the weights adds to its own score.
     """
 
+    # Declared, not looked up: Opacus puts plain tensors in their place to differentiate.
+    V: torch.Tensor
+    W: torch.Tensor
+    b: torch.Tensor
+
     def __init__(
         self,
         tensors: dict[str, npt.NDArray[Any]],
@@ -68,10 +74,8 @@ class TwoTowerModule(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits of shape ``(examples, items)`` for weighted histories of the same shape."""
-        table = self.get_parameter("V") + (
-            self._features @ self.get_parameter("W") if self._content else 0.0
-        )
-        return (x @ table) @ table.T + self.get_parameter("b") + self._repeat * x
+        table = self.V + self._features @ self.W if self._content else self.V
+        return (x @ table) @ table.T + self.b + self._repeat * x
 
 
 class _CoinSampler(Sampler[list[int]]):
@@ -98,7 +102,10 @@ class _Engine(PrivacyEngine):  # type: ignore[misc]  # opacus ships no types
     """Opacus' engine with the lattice optimizer in place of its own, and our coins."""
 
     def __init__(self, lattice: Lattice, noise_key: bytes) -> None:
-        super().__init__(accountant="prv")
+        with warnings.catch_warnings():
+            # It speaks of torch's generators, which draw nothing here.
+            warnings.filterwarnings("ignore", "Secure RNG turned off")
+            super().__init__(accountant="prv")
         self._lattice = lattice
         self._stream = NoiseStream(noise_key)
 
@@ -212,6 +219,7 @@ def _train(
     for inputs, targets in batches:
         optimizer.zero_grad()
         if len(targets):
+            inputs.requires_grad_()  # torch's hooks complain of inputs without a gradient
             loss = torch.nn.functional.cross_entropy(private(inputs), targets)
             torch.autograd.backward(loss)
         else:  # an empty draw is a step like any other: noise alone

@@ -136,6 +136,7 @@ def _train(
         lattice=spec.lattice,
         noise_multiplier=spec.noise_multiplier,
         expected_cohort=spec.cohort_size,
+        server_optimizer=spec.server_optimizer,
     )
     releaser.restore(dict(state.optimizer))
 

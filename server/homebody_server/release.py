@@ -6,7 +6,7 @@ weights are uniform and the denominator is the expected cohort, a constant.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import torch
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.lattice_optimizer import Integers, LatticeDPOptimizer
 from homebody_server.tensor_adam import TensorAdam
+
+ServerOptimizer = Literal["tensor-adam", "adam"]
 
 
 class Noise(Protocol):
@@ -44,6 +46,7 @@ class Releaser:
         lattice: Bound and step of one device's contribution.
         noise_multiplier: Noise standard deviation on the sum over the clip norm.
         expected_cohort: Constant denominator.
+        server_optimizer: ``tensor-adam``, or ``adam`` where there is no noise.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Releaser:
         lattice: Lattice,
         noise_multiplier: float,
         expected_cohort: int,
+        server_optimizer: ServerOptimizer = "tensor-adam",
     ) -> None:
         """Split the flat vector into torch parameters and wrap the optimizer around them."""
         self._shapes = [tuple(shape) for shape in tensors]
@@ -63,7 +67,9 @@ class Releaser:
             for part, shape in zip(self._split(parameters), self._shapes, strict=True)
         ]
         self._draw: Callable[[int], Integers] | None = None
-        inner = TensorAdam(self._params, lr=learning_rate)
+        inner: torch.optim.Optimizer = TensorAdam(self._params, lr=learning_rate)
+        if server_optimizer == "adam":
+            inner = torch.optim.Adam(self._params, learning_rate, betas=(0.9, 0.99), eps=1e-10)
         self._optimizer = LatticeDPOptimizer(
             inner,
             lattice=lattice,

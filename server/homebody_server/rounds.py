@@ -145,5 +145,5 @@ def drive(
         state = TrainState(number + 1, releaser.parameters(), releaser.state())
         save(state)
         spending.release(number, state.digest())
-        observe(number, state.parameters)
+        observe(number, state.parameters.copy())
     return state

@@ -6,6 +6,7 @@ from typing import Any
 
 from homebody_privacy.charges import PoissonRounds
 from homebody_privacy.lattice import Lattice
+from homebody_server.release import ServerOptimizer
 
 _SAMPLER_SHARE = 1e-3
 SAMPLER_EPSILON = 1e-6
@@ -33,6 +34,7 @@ class RunSpec:
         ceiling: Epsilon the run may not pass, user level; None without differential privacy.
         delta: Failure chance of the guarantee.
         learning_rate: Server learning rate.
+        server_optimizer: ``tensor-adam`` for noised releases, ``adam`` without noise.
         tensors: Name and shape of each parameter tensor, in order.
         config_digest: SHA-256 of the privacy config in force.
         population: SHA-256 of the population, for the lifetime budget.
@@ -50,6 +52,7 @@ class RunSpec:
     ceiling: float | None
     delta: float
     learning_rate: float
+    server_optimizer: ServerOptimizer
     tensors: Mapping[str, tuple[int, ...]]
     config_digest: str
     population: str

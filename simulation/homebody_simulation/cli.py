@@ -73,32 +73,28 @@ def simulate(
     silence()
     if output not in _FORMATS:
         raise UsageError(f"--format must be text or json, got {output!r}")
-    spending = parse_epsilon(epsilon)
+    from homebody_simulation.request import Request
+
+    request = Request(
+        data=data,
+        options=loader_options(devices=devices, items=items, column=column, on_bad=on_bad),
+        config_file=config,
+        epsilon=parse_epsilon(epsilon),
+        rounds=rounds,
+        cohort=cohort,
+        model=model,
+        runtime=runtime,  # type: ignore[arg-type]  # checked by Request
+        seed=seed,
+        name=name,
+        runs=runs,
+    )
     # The heavy half of the package loads once the options make sense.
     from homebody_simulation.console import show_device, show_progress, show_summary
-    from homebody_simulation.request import Request
     from homebody_simulation.simulate import resume as go_on
     from homebody_simulation.simulate import simulate as start
 
     progress = show_progress()
-    if resume is not None:
-        run = go_on(runs, resume, progress)
-    else:
-        options = loader_options(devices=devices, items=items, column=column, on_bad=on_bad)
-        request = Request(
-            data=data,
-            options=options,
-            config_file=config,
-            epsilon=spending,
-            rounds=rounds,
-            cohort=cohort,
-            model=model,
-            runtime=runtime,  # type: ignore[arg-type]  # checked by Request
-            seed=seed,
-            name=name,
-            runs=runs,
-        )
-        run = start(request, progress)
+    run = start(request, progress) if resume is None else go_on(runs, resume, progress)
     if output == "json":
         sys.stdout.write(json.dumps(run.to_dict(), ensure_ascii=False) + "\n")
         return

@@ -91,10 +91,16 @@ def plan_line(prepared: Prepared) -> str:
         else f"user-level epsilon at most {spec.ceiling:g} at delta {spec.delta:g}, "
         f"noise multiplier {round_up(spec.noise_multiplier, 4)}"
     )
+    carried = (
+        "; ray carries messages without encryption on this machine's own network: no real "
+        "person's data here"
+        if prepared.request.runtime == "ray"
+        else ""
+    )
     return (
         f"{prepared.folder.name}: {spec.devices:,} devices, cohort {spec.cohort_size} expected, "
         f"{spec.rounds} rounds, {prepared.model.name} with {prepared.model.layout.size:,} "
-        f"parameters; {privacy}"
+        f"parameters; {privacy}{carried}"
     )
 
 

@@ -46,7 +46,7 @@ class Profile:
         )
     )
     learning_rate: float = 0.02
-    reference: Reference = Reference(rounds=200, cohort_share=0.2, learning_rate=0.02)
+    reference: Reference = Reference(rounds=200, cohort_share=0.2, learning_rate=0.01)
 
     def model(self, name: str) -> ModelSpec:
         """Return the model called ``name`` with this profile's options."""
@@ -65,7 +65,7 @@ _PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "complete-journey": _GROCERIES,
         "movielens-100k": _FILMS,
         "movielens-1m": Profile(
-            reference=Reference(rounds=400, cohort_share=0.05, learning_rate=0.03)
+            reference=Reference(rounds=400, cohort_share=0.04, learning_rate=0.02)
         ),
     }
 )

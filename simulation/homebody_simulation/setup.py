@@ -178,6 +178,7 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
             ceiling=None,
             lifetime=False,
             learning_rate=reference.learning_rate,
+            server_optimizer="adam",
             **common,
         ), model_spec
     dp = config.dp
@@ -203,6 +204,7 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
         ceiling=dp.epsilon_max if lifetime else request.epsilon,
         lifetime=lifetime,
         learning_rate=profile.learning_rate,
+        server_optimizer="tensor-adam",
         **common,
     )
     return spec, model_spec
