@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,15 +82,53 @@ def measure(setting: Setting) -> dict[str, object]:
     }
 
 
+_HEAD = (
+    "data set, epsilon",
+    "task",
+    "ndcg@10: mean (sd; seeds)",
+    "least lower bound",
+    "popularity",
+    "local-only",
+    "first time (popularity)",
+    "rounds",
+)
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the results as the table of docs/utility.md."""
+    rows = [_HEAD, ("---",) * len(_HEAD), *(_cells(row) for row in results.values())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    epsilon = "no privacy" if row["epsilon"] is None else f"ε {row['epsilon']:g}"
+    first, local = row["first_time_ndcg@10"], row["local_only_ndcg@10"]
+    new = f"{np.mean(first):.4f} ({row['first_time_popularity_ndcg@10'][0]:.4f})" if first else "-"
+    return (
+        f"{row['data']}, {epsilon}",
+        row["task"],
+        f"{row['ndcg@10']:.4f} ({row['ndcg@10_sd']:.4f}; {len(row['seeds'])})",
+        f"{min(row['ndcg@10_low']):.4f}",
+        f"{row['popularity_ndcg@10']:.4f}",
+        f"{local['mean']:.4f}" if local else "-",
+        new,
+        str(row["rounds"]),
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what was asked for and keep the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[s.name for s in SETTINGS])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/utility.json")
+    parser.add_argument("--table", action="store_true", help="print what was kept, run nothing")
     asked = parser.parse_args(arguments)
     silence()
     asked.out.parent.mkdir(exist_ok=True)
     results = json.loads(asked.out.read_text("utf-8")) if asked.out.exists() else {}
+    if asked.table:
+        print(table(results))
+        return
     for setting in SETTINGS:
         if setting.name not in asked.only:
             continue
