@@ -62,10 +62,11 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        result = _INTERRUPTED
+    if result == _INTERRUPTED:  # typer turns an interrupt into this number
         Console(stderr=True).print(
             "Interrupted. A run goes on with: homebody simulate --resume NAME", markup=False
         )
-        return _INTERRUPTED
     return result if isinstance(result, int) else 0
 
 

@@ -17,6 +17,10 @@ from homebody_privacy.errors import HomebodyError, PolicyViolationError
 from homebody_privacy.messages import Invitation
 
 Opener = Callable[[Context], Host]
+Work = Callable[[Message, Host], RecordDict]
+
+DEFECT = "defect"
+"""Code of a decline for a reason the device did not foresee."""
 
 
 def _from_context(context: Context) -> Host:
@@ -40,34 +44,54 @@ def _decline(asked: Message, code: str) -> Message:
     return _reply(RecordDict({messages.DECLINED: ConfigRecord({messages.CODE: code})}), asked)
 
 
-def build_client_app(opener: Opener = _from_context) -> ClientApp:
-    """Return the ClientApp over the host that ``opener`` opens for a context."""
+def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -> ClientApp:
+    """Return the ClientApp over the host that ``opener`` opens for a context.
+
+    Args:
+        opener: Opens the host of a context.
+        shielded: Answer a defect with a code, as every deployment must; a laboratory that wants to
+            see its defects says False.
+    """
     client = ClientApp()
+
+    def answer(msg: Message, context: Context, work: Work) -> Message:
+        try:
+            return _reply(work(msg, opener(context)), msg)
+        except HomebodyError as error:
+            return _decline(msg, error.code)
+        except Exception:  # its text may hold user data, and Flower would send it
+            if not shielded:
+                raise
+            return _decline(msg, DEFECT)
 
     @client.query(messages.ENROL)
     def enrol(msg: Message, context: Context) -> Message:
-        devices = sorted(opener(context).devices)
-        return _reply(RecordDict({messages.ENROL: ConfigRecord({messages.DEVICES: devices})}), msg)
+        return answer(msg, context, _enrolment)
 
     @client.train()
     def train(msg: Message, context: Context) -> Message:
-        try:
-            host = opener(context)
-            invitation = Invitation.from_record(msg.content.config_records[messages.INVITATION])
-            if invitation.config_digest != host.config_digest:
-                raise PolicyViolationError("the server runs another privacy config")
-            parameters = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
-            total = shard_contribution(
-                host, invitation.devices, parameters.astype(np.float32), invitation.round
-            )
-        except HomebodyError as error:
-            return _decline(msg, error.code)
-        fits = len(invitation.devices) <= host.lattice.max_devices
-        integers = total.astype(np.int32) if fits else total
-        update = ArrayRecord({messages.CONTRIBUTION: Array(integers)})
-        return _reply(RecordDict({messages.UPDATE: update}), msg)
+        return answer(msg, context, _contribution)
 
     return client
+
+
+def _enrolment(_: Message, host: Host) -> RecordDict:
+    """Say which devices the node hosts."""
+    return RecordDict({messages.ENROL: ConfigRecord({messages.DEVICES: sorted(host.devices)})})
+
+
+def _contribution(msg: Message, host: Host) -> RecordDict:
+    """Train the invited devices and return the sum of their integers."""
+    invitation = Invitation.from_record(msg.content.config_records[messages.INVITATION])
+    if invitation.config_digest != host.config_digest:
+        raise PolicyViolationError("the server runs another privacy config")
+    parameters = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
+    total = shard_contribution(
+        host, invitation.devices, parameters.astype(np.float32), invitation.round
+    )
+    fits = len(invitation.devices) <= host.lattice.max_devices
+    integers = total.astype(np.int32) if fits else total
+    return RecordDict({messages.UPDATE: ArrayRecord({messages.CONTRIBUTION: Array(integers)})})
 
 
 app = build_client_app()

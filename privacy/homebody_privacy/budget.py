@@ -72,7 +72,8 @@ class Budget:
         if not would_be <= self._ceiling:
             raise BudgetExhaustedError(
                 f"round {round} would bring the spent epsilon to {would_be:.4f}, past the "
-                f"ceiling {self._ceiling} (dp.epsilon_max)"
+                f"ceiling {self._ceiling:g}",
+                fix="stop: this round was not opened; what was released before it stands",
             )
         self._ledger.intend(round, charge)
 

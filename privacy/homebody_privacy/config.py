@@ -120,8 +120,8 @@ class Protection(BaseModel):
     """Failure chance; below 1 / population."""
     budget_scope: Literal["run", "lifetime"]
     """Whether runs on the same people spend one budget."""
-    tuning_data: Literal["public", "synthetic", "private"]
-    """What the settings were tuned on; private runs are charged."""
+    tuning_data: Literal["public", "synthetic"]
+    """What the settings were tuned on; on private data it is a release, and none is charged."""
     tuning_runs: int = Field(ge=0)
     """How many tuning runs there were."""
     record: RecordLevel | None = None
@@ -155,7 +155,7 @@ class PrivacyConfig(BaseModel):
     version: Literal["privacy/1"] = Field(alias="schema")
     """Format of the file; ``schema`` in it."""
     revision: int = Field(ge=1)
-    """Grows with each change; devices refuse a lower one."""
+    """Grows with each change of the file."""
     activity: Activity
     """Who processes, and for what."""
     purposes: dict[Name, Purpose]
@@ -273,7 +273,9 @@ def statement(config: PrivacyConfig, *, epsilon: float, rounds: int) -> str:
         raise ValueError(f"rounds must be at least 0, got {rounds}")
     if math.isinf(epsilon):
         return f"No noise was added over {rounds} rounds: nothing is claimed about any user."
-    shown = f"{round_up(epsilon, 3):.3f}".rstrip("0").rstrip(".")
+    # A figure that was rounded up before stays what it is: its nearest float may lie above it.
+    rounded = epsilon if epsilon == round(epsilon, 3) else round_up(epsilon, 3)
+    shown = f"{rounded:.3f}".rstrip("0").rstrip(".")
     scope = "this run" if config.dp.budget_scope == "run" else "all runs on the same devices"
     return (
         f"User level, (ε = {shown}, δ = {config.dp.delta:g}), zero-out adjacency, "

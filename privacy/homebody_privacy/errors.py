@@ -7,6 +7,7 @@ HomebodyError              1  (abstract)
 ├ UsageError               2  usage              correct the named option
 ├ InvalidFileError         2  invalid-file       correct the named line
 ├ MissingExtraError        1  missing-extra      install the named extra
+├ DependencyError          1  dependency-failed  run homebody doctor
 ├ PolicyViolationError    10  policy-violation   change the config or ask for a waiver
 ├ BudgetExhaustedError    11  budget-exhausted   stop; nothing was released
 ├ InfeasibleError         12  infeasible         more devices or a larger epsilon
@@ -74,6 +75,14 @@ class MissingExtraError(HomebodyError):
     exit_code = 1
     code = "missing-extra"
     fix = "install the named extra"
+
+
+class DependencyError(HomebodyError):
+    """A program homebody rests on that did not do its part."""
+
+    exit_code = 1
+    code = "dependency-failed"
+    fix = "run homebody doctor"
 
 
 class PolicyViolationError(HomebodyError):

@@ -9,8 +9,8 @@ message         direction  content
 ==============  =========  ====================================================================
 ``query.enrol`` up         numbers of the enrolled devices this node hosts (public to the server)
 ``train``       down       ``Invitation`` and the model's parameters, float32 ``(size,)``
-``train``       up         sum of the invited devices' lattice integers, int64 ``(size,)``; or a
-                           decline: a code and nothing else
+``train``       up         sum of the invited devices' lattice integers, ``(size,)``, int32 where
+                           it fits, else int64; or a decline: a code and nothing else
 ==============  =========  ====================================================================
 
 A reply holds no loss, no number of examples and no text: a free number would be a second,

@@ -89,7 +89,8 @@ def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
         for reply in collect(grid, asks, deadline_s) if asks else []:
             node = reply.metadata.src_node_id
             known.add(node)
-            for device in messages.enrolled(reply.content.config_records[messages.ENROL]):
+            enrolment = reply.content.config_records.get(messages.ENROL)
+            for device in messages.enrolled(enrolment) if enrolment is not None else []:
                 if device in hosts or device >= devices:
                     raise IntegrityError(
                         "a device is enrolled twice or outside the population",

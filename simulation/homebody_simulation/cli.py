@@ -57,7 +57,8 @@ def simulate(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     resume: Annotated[
-        str | None, typer.Option(help="Continue the interrupted run of this name.")
+        str | None,
+        typer.Option(help="Continue the interrupted run of this name, as it was started."),
     ] = None,
     config: Annotated[Path, typer.Option(help="The privacy config.")] = Path("privacy.toml"),
     devices: Annotated[int | None, typer.Option(help="synthetic: number of devices.")] = None,

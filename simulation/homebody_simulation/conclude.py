@@ -97,11 +97,22 @@ def _data(prepared: Prepared) -> dict[str, Any]:
 
 
 def _command(prepared: Prepared) -> str:
-    request = prepared.request
-    epsilon = "inf" if request.epsilon is None else f"{request.epsilon:g}"
-    parts = [f"homebody simulate --data {request.data} --epsilon {epsilon}"]
-    parts.append(f"--rounds {prepared.spec.rounds} --cohort {prepared.spec.cohort_size}")
-    parts.append(f"--runtime {request.runtime} --model {request.model}")
-    if request.seed is not None:
-        parts.append(f"--seed {request.seed}")
-    return " ".join(parts)
+    """Return the command that runs this again."""
+    request, spec = prepared.request, prepared.spec
+    options: dict[str, object] = {
+        "data": request.data,
+        "epsilon": "inf" if request.epsilon is None else f"{request.epsilon:g}",
+        "rounds": spec.rounds,
+        "cohort": spec.cohort_size,
+        "runtime": request.runtime,
+        "model": request.model,
+        "seed": request.seed,
+        **{name: request.options.get(name) for name in ("devices", "items", "on_bad")},
+        "config": prepared.folder.config_file,
+    }
+    words = ["homebody simulate"]
+    words += [f"--{k.replace('_', '-')} {v}" for k, v in options.items() if v is not None]
+    columns = request.options.get("columns")
+    if isinstance(columns, dict):
+        words += [f"--column {role}={name}" for role, name in columns.items()]
+    return " ".join(words)

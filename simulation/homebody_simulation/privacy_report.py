@@ -6,10 +6,15 @@ from typing import Any
 
 from homebody_privacy.accounting import epsilon_prv, spent_epsilon
 from homebody_privacy.budget import earlier_charges
-from homebody_privacy.charges import round_up
+from homebody_privacy.charges import PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.config import statement
-from homebody_privacy.record import RecordRounds, epsilon_record, participations_at_most
+from homebody_privacy.record import (
+    CrossCheckError,
+    RecordRounds,
+    epsilon_record,
+    participations_at_most,
+)
 from homebody_server.run_spec import SAMPLER_EPSILON
 from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
@@ -26,6 +31,10 @@ The number of devices, the rounds and the catalog are treated as public.""".spli
 _TUNED_HERE = """\
 The training's settings for this data set were chosen on its own validation items, which was not \
 charged: a fleet tunes on public or synthetic data."""
+
+_OWN_CATALOG = """\
+The catalog was read off the events of this file, and so was whether items repeat: an item that \
+one device alone had is in the model's files. A fleet takes its catalog from public data."""
 
 
 def privacy_report(
@@ -52,6 +61,7 @@ def privacy_report(
             "accountant": dp.accountant,
             "mechanism": dp.mechanism,
             "unit": dp.unit,
+            "rounds": sum(charge.rounds for charge in charges),
         },
         "record": None if record is None else _record_level(prepared, rounds),
     }
@@ -65,12 +75,20 @@ def privacy_report(
         "sampling_rate": spec.charge().sampling_rate,
         "accountant_version": version("dp-accounting"),
         # Opacus composes what it is given in one sampling scheme; across runs it is not asked.
-        "epsilon_prv": None if earlier else round_up(epsilon_prv([own], spec.delta), 3),
+        "epsilon_prv": None if earlier else _cross_check(own, spec.delta),
         "epsilon_unamplified": round_up(epsilon_unamplified(charges, spec.accounted_delta), 1),
         "budget_scope": dp.budget_scope,
         "earlier": bool(earlier),
     }
     return epsilon, privacy
+
+
+def _cross_check(charge: PoissonRounds, delta: float) -> float | None:
+    """Return Opacus' figure, or None where it fails: then there is none to print."""
+    try:
+        return round_up(epsilon_prv([charge], delta), 3)
+    except CrossCheckError:
+        return None
 
 
 def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any]:
@@ -98,13 +116,14 @@ def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any]:
 
 
 def claim(prepared: Prepared, epsilon: Mapping[str, Any] | None) -> str:
-    """Return the one sentence the run may be described with."""
+    """Return the one sentence the run may be described with: what was charged, not planned."""
     if epsilon is None:
         return (
             "No differential privacy: a laboratory reference without noise. Its model must not "
             "be given to anyone."
         )
-    text = statement(prepared.config, epsilon=epsilon["user"]["spent"], rounds=prepared.spec.rounds)
+    user = epsilon["user"]
+    text = statement(prepared.config, epsilon=user["spent"], rounds=user["rounds"])
     if prepared.request.seed is not None:
         text += (
             " The run was seeded: whoever knows the seed can subtract the noise, so the figure "
@@ -118,8 +137,10 @@ def limits(prepared: Prepared) -> list[str]:
     if prepared.spec.ceiling is None:
         return ["There is no guarantee of any kind."]
     dp = prepared.config.dp
-    tuned = f"tuned on {dp.tuning_data} data, {dp.tuning_runs} tuning runs charged"
-    items = [*_LIMITS, f"The config says its settings were {tuned}."]
+    tuned = f"tuned on {dp.tuning_data} data in {dp.tuning_runs} runs"
+    items = [*_LIMITS, f"The config says its settings were {tuned}, which is not charged."]
+    if prepared.dataset.name.startswith("interactions"):
+        items.append(_OWN_CATALOG)
     if has_own_profile(prepared.dataset.name):
         items.append(_TUNED_HERE)
     if prepared.request.seed is not None:

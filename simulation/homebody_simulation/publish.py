@@ -28,7 +28,7 @@ def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) ->
         facts=BundleFacts(
             model_id=prepared.dataset.name,
             version=folder.name,
-            serial=now,
+            serial=time.time_ns() // 1_000_000,  # rises with each publication
             created=now,
             expires=now + LIFETIME,
             catalog_sha256=catalog.digest(),

@@ -24,7 +24,7 @@ from flwr.app import Context, RecordDict
 from homebody_client.flower_app import build_client_app
 from homebody_client.host import Host, shard
 from homebody_privacy.environment import QUIET
-from homebody_privacy.errors import HomebodyError, IntegrityError, MissingExtraError
+from homebody_privacy.errors import DependencyError, MissingExtraError
 from homebody_privacy.stream import derive_key
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
@@ -78,7 +78,7 @@ def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
 
     meter = Meter()
     grid = CohortGrid(
-        metered(app_cohort(build_client_app(opener)), meter),
+        metered(app_cohort(build_client_app(opener, shielded=False)), meter),
         {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
         {RUN_FOLDER: str(prepared.folder.path)},
     )
@@ -92,37 +92,54 @@ def run_ray(prepared: Prepared, observe: Observer) -> Meter:
 
     Raises:
         MissingExtraError: If ray is not installed.
-        IntegrityError: If Flower's run ended without an outcome.
+        DependencyError: If Flower's run ended without an outcome.
     """
     if find_spec("ray") is None:
         raise MissingExtraError(
             "--runtime ray needs ray", fix='pip install "homebody[ray]", or use --runtime cohort'
         )
     folder = prepared.folder.path.resolve()
-    work = folder / "ray"
-    shutil.rmtree(work, ignore_errors=True)
-    population = work / "population"
-    population.mkdir(parents=True, mode=0o700)
-    prepared.split.train.save(population)
-    app = _write_app(prepared, work, population)
+    log_file = folder / "flower.log"
     (folder / "outcome.json").unlink(missing_ok=True)
+    with _work_folder(folder / "ray") as work:
+        population = work / "population"
+        population.mkdir()
+        prepared.split.train.save(population)
+        _run_flower(prepared, observe, work, _write_app(prepared, work, population), log_file)
+    if not (folder / "outcome.json").exists():
+        raise DependencyError(
+            "Flower's run ended without an outcome",
+            fix=f"read {log_file}; the run can be resumed",
+        )
+    log_file.unlink()
+    return Meter()
+
+
+@contextmanager
+def _work_folder(path: Path) -> Iterator[Path]:
+    """Keep a private folder for histories and keys of a run; nothing of it is left behind."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _run_flower(
+    prepared: Prepared, observe: Observer, work: Path, app: Path, log_file: Path
+) -> None:
+    """Start a SuperLink, run the app on it, and observe until there is an outcome."""
     environ = {**os.environ, **QUIET, "FLWR_HOME": str(work / "flwr")}
     # The SuperLink finds its helpers by PATH: those of this Python's environment.
     environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}"
-    with (work / "flower.log").open("wb") as log, _superlink(environ, work, log.fileno()):
-        command = ["flwr", "run", str(app), "own", "--stream"]
-        federation = f"num-supernodes={_NODES} client-resources-num-cpus=1"
+    federation = f"num-supernodes={_NODES} client-resources-num-cpus=1"
+    command = ["flwr", "run", str(app), "own", "--stream", "--federation-config", federation]
+    with log_file.open("wb") as log, _superlink(environ, work, log.fileno()):
         flower = subprocess.Popen(  # noqa: S603 our own arguments
-            [*command, "--federation-config", federation], env=environ, stdout=log, stderr=log
+            command, env=environ, stdout=log, stderr=log
         )
         _watch(prepared, observe, flower)
-    if not (folder / "outcome.json").exists():
-        raise IntegrityError(
-            "Flower's run ended without an outcome",
-            fix=f"read {work / 'flower.log'}; the run can be resumed",
-        )
-    shutil.rmtree(work)
-    return Meter()
 
 
 def _watch(prepared: Prepared, observe: Observer, flower: subprocess.Popen[bytes]) -> None:
@@ -160,7 +177,7 @@ def _write_app(prepared: Prepared, work: Path, population: Path) -> Path:
         "record-key": derive_key(key, "device-records").hex(),
     }
     app = work / "app"
-    app.mkdir(mode=0o700)
+    app.mkdir()
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (app / "README.md").write_text("A homebody run.\n", "utf-8")
     (app / "pyproject.toml").write_text(_APP.format(settings="\n".join(lines)), "utf-8")
@@ -234,8 +251,8 @@ def _await_health(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(_POLL_S)
         finally:
             connection.close()
-    raise HomebodyError(
-        "Flower's SuperLink did not start", fix="run 'homebody doctor'; use --runtime cohort"
+    raise DependencyError(
+        "Flower's SuperLink did not start", fix="run homebody doctor; use --runtime cohort"
     )
 
 

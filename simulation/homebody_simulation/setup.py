@@ -1,5 +1,6 @@
 """Everything a run needs before its first round: checked, fixed, and written to its folder."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -120,7 +121,7 @@ def reopen(runs: Path, name: str) -> Prepared:
     if config.digest() != spec.config_digest:
         raise IntegrityError(f"{folder.config_file} is not the config the run was started with")
     dataset = load_dataset(request.data, root=None, **request.options)
-    if dataset.interactions.digest() != spec.population:
+    if dataset.interactions.digest() != asked["data"]["digest"]:
         raise IntegrityError(f"data set {request.data!r} is not what the run was started with")
     model_spec = ModelSpec(asked["model"]["name"], asked["model"]["options"])
     return Prepared(
@@ -133,6 +134,15 @@ def reopen(runs: Path, name: str) -> Prepared:
         model=model_spec.build(dataset.interactions.catalog),
         spec=spec,
     )
+
+
+def _people(dataset: Dataset) -> str:
+    """Return the digest that stands for the people of a data set, whatever events they add.
+
+    It is made of the data set's name: a digest of the events would start a new budget with each
+    new event, and would be an un-noised release of them.
+    """
+    return hashlib.sha256(f"homebody/people/v1|{dataset.name}".encode()).hexdigest()
 
 
 def _check_request(request: Request, config: PrivacyConfig) -> None:
@@ -158,7 +168,7 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
         "devices": devices,
         "tensors": {},
         "config_digest": config.digest(),
-        "population": dataset.interactions.digest(),
+        "population": _people(dataset),
         "deadline_s": _DEADLINE_S,
         "delta": config.dp.delta,
     }
@@ -250,7 +260,7 @@ def _description(
     return {
         "schema": "run/1",
         "request": {**asked, "options": json.loads(json.dumps(dict(request.options)))},
-        "data": {"name": dataset.name, "source": dataset.source, "licence": dataset.licence},
+        "data": {"name": dataset.name, "digest": dataset.interactions.digest()},
         "model": {"name": model_spec.name, "options": dict(model_spec.options)},
         "spec": spec.to_dict(),
     }

@@ -1,0 +1,78 @@
+"""docs/privacy-toml.md holds every field of the schema, with its default, and no other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from homebody_privacy.config import (
+    Activity,
+    FeatureGroup,
+    PrivacyConfig,
+    Protection,
+    Purpose,
+    RecordLevel,
+)
+
+_PAGE = Path(__file__).parents[2] / "docs" / "privacy-toml.md"
+_TABLES: dict[str, type[BaseModel]] = {
+    "Top level": PrivacyConfig,
+    "[activity]": Activity,
+    "[purposes.NAME]": Purpose,
+    "[features.NAME]": FeatureGroup,
+    "[dp]": Protection,
+    "[dp.record]": RecordLevel,
+}
+
+
+def sections() -> dict[str, str]:
+    parts = re.split(r"(?m)^## (.+)$", _PAGE.read_text("utf-8"))
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def documented(section: str) -> dict[str, str]:
+    """Return field and default of each row of a section's table."""
+    rows = re.findall(r"(?m)^\| `(\w+)` \|.*\| ([^|]+) \|$", section)
+    assert len(dict(rows)) == len(rows)
+    return dict(rows)
+
+
+def defaults(model: type[BaseModel]) -> dict[str, object]:
+    return {
+        field.alias or name: "required" if field.is_required() else field.default
+        for name, field in model.model_fields.items()
+    }
+
+
+def shown(default: object) -> str:
+    match default:
+        case "required":
+            return "required"
+        case None:
+            return "none"
+        case bool():
+            return f"`{str(default).lower()}`"
+        case tuple():
+            return f"`{list(default)}`"
+        case _:
+            return f"`{default}`"
+
+
+@pytest.mark.parametrize("heading", _TABLES)
+def test_every_field_is_documented_with_its_default_and_no_unknown_one_is(heading: str) -> None:
+    expected = {name: shown(value) for name, value in defaults(_TABLES[heading]).items()}
+    assert documented(sections()[heading]) == expected
+
+
+def test_every_table_of_the_schema_has_a_section() -> None:
+    assert set(_TABLES) == {name for name in sections() if "[" in name} | {"Top level"}
+
+
+def test_the_whole_file_of_the_page_is_valid_and_leaves_the_defaults_out(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", _PAGE.read_text("utf-8"), re.DOTALL)
+    file = tmp_path / "privacy.toml"
+    file.write_text(text, "utf-8")
+    assert PrivacyConfig.load(file).dp.lattice_bits == 16
+    assert not {"lattice_bits", "record"} & set(tomllib.loads(text)["dp"])
