@@ -70,11 +70,13 @@ class Invitation:
     config_digest: str
 
     def __post_init__(self) -> None:
-        """Refuse a round before the first and an invitation to nobody."""
+        """Refuse a round before the first, an invitation to nobody, and one device twice."""
         if self.round < 1:
             raise ValueError(f"round must be at least 1, got {self.round}")
         if not self.devices:
             raise ValueError("an invitation must name at least one device")
+        if len(set(self.devices)) != len(self.devices):
+            raise ValueError("an invitation may not name a device twice: it would count twice")
 
     def to_record(self) -> dict[str, ConfigValue]:
         """Return the values of the config record."""

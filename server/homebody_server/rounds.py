@@ -89,8 +89,7 @@ def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
         for reply in collect(grid, asks, deadline_s) if asks else []:
             node = reply.metadata.src_node_id
             known.add(node)
-            enrolment = reply.content.config_records.get(messages.ENROL)
-            for device in messages.enrolled(enrolment) if enrolment is not None else []:
+            for device in _enrolment(reply):
                 if device in hosts or device >= devices:
                     raise IntegrityError(
                         "a device is enrolled twice or outside the population",
@@ -102,6 +101,14 @@ def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
                 raise TooFewDevicesError("the population was not complete at the deadline")
             time.sleep(_POLL_S)
     return hosts
+
+
+def _enrolment(reply: Message) -> list[int]:
+    """Return what a node hosts: nothing, if its reply is no enrolment."""
+    try:
+        return messages.enrolled(reply.content.config_records[messages.ENROL])
+    except (KeyError, ValueError):
+        return []
 
 
 def drive(

@@ -8,12 +8,14 @@ while the run is open; mode 0600, destroyed at its end).
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -168,12 +170,12 @@ class RunFolder:
         file = self.path / "state.npz"
         prefix = "optimizer."
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
                 optimizer = {
                     name.removeprefix(prefix): arrays[name]
                     for name in arrays.files
                     if name.startswith(prefix)
                 }
                 return TrainState(int(arrays["next_round"]), arrays["parameters"], optimizer)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise IntegrityError(f"{file} cannot be read ({type(error).__name__})") from error

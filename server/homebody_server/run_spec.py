@@ -105,8 +105,8 @@ class RunSpec:
         Raises:
             ValueError: If a field is missing, unknown or out of range.
         """
-        shapes = {name: tuple(shape) for name, shape in values.get("tensors", {}).items()}
         try:
+            shapes = {name: tuple(shape) for name, shape in values["tensors"].items()}
             return cls(**{**values, "tensors": shapes})
-        except TypeError as error:
+        except (KeyError, TypeError) as error:
             raise ValueError("a run's spec has missing or unknown fields") from error

@@ -164,7 +164,10 @@ def contribution_of(reply: Message) -> npt.NDArray[np.int64] | None:
     record = reply.content.array_records.get(messages.UPDATE)
     if record is None or list(record) != [messages.CONTRIBUTION]:
         return None
-    integers = record[messages.CONTRIBUTION].numpy()
+    try:
+        integers = record[messages.CONTRIBUTION].numpy()
+    except (EOFError, OSError, TypeError, ValueError):
+        return None  # not a serialised array: as if the device had not answered
     if integers.dtype not in (np.int32, np.int64):
         return None
     return integers.astype(np.int64)

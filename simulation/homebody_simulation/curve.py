@@ -75,18 +75,23 @@ class Curve:
             return
         loss, quality = look(self.model, parameters, sample(self.task))
         point = Point(round=number, loss=loss, ndcg=quality, epsilon=self.spent(number))
+        end_of_cut_line = "" if _ends_whole(self.file) else "\n"
         with self.file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(point.to_dict()) + "\n")
+            lines.write(f"{end_of_cut_line}{json.dumps(point.to_dict())}\n")
         self.tell(point)
+
+
+def _ends_whole(file: Path) -> bool:
+    """Tell whether the last line has its end: a crash may have cut it short."""
+    return not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
 
 
 def read_points(file: Path) -> list[Point]:
     """Return the points of ``metrics.jsonl`` by round; of a round seen twice, the later look."""
     if not file.exists():
         return []
-    lines: list[Mapping[str, Any]] = [
-        json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}")
-    ]
+    whole = (line for line in file.read_text("utf-8").splitlines() if line.endswith("}"))
+    lines: list[Mapping[str, Any]] = [json.loads(line) for line in whole]
     points = {
         line["round"]: Point(
             round=line["round"], loss=line["loss"], ndcg=line["ndcg@10"], epsilon=line["epsilon"]

@@ -21,13 +21,13 @@ class Reference:
         rounds: Rounds.
         cohort_share: Expected cohort as a share of the population, in (0, 1].
         learning_rate: Server learning rate.
-        clip_norm: Wide enough that it seldom binds; the lattice needs a bound.
+        clip_norm: Binds for few devices; a wider one would truncate small entries on the lattice.
     """
 
     rounds: int
     cohort_share: float
     learning_rate: float
-    clip_norm: float = 4.0
+    clip_norm: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
