@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from homebody_models.recommender import Recommender
 from homebody_models.split import Split, leave_one_out
@@ -88,11 +89,7 @@ def prepare(request: Request) -> Prepared:
         _check_sampler(spec, model.layout.size)
     seed = int.from_bytes(derive_key(key, "init"), "little")
     initial = model.init(np.random.default_rng(seed))
-    folder.path.mkdir(parents=True)
-    shutil.copyfile(request.config_file, folder.config_file)
-    folder.save_state(TrainState(1, initial, {}))
-    folder.write_key(key)
-    folder.write_json("run.json", _description(request, dataset, model_spec, spec))
+    _write_folder(folder, request, key, initial, _description(request, dataset, model_spec, spec))
     return Prepared(
         request=request,
         folder=folder,
@@ -103,6 +100,24 @@ def prepare(request: Request) -> Prepared:
         model=model,
         spec=spec,
     )
+
+
+def _write_folder(
+    folder: RunFolder,
+    request: Request,
+    key: bytes,
+    initial: npt.NDArray[np.float32],
+    description: Mapping[str, Any],
+) -> None:
+    """Write the folder of a run so that it appears whole or not at all."""
+    unfinished = RunFolder(folder.path.with_name(f".{folder.name}.new"))
+    shutil.rmtree(unfinished.path, ignore_errors=True)
+    unfinished.path.mkdir(parents=True)
+    shutil.copyfile(request.config_file, unfinished.config_file)
+    unfinished.save_state(TrainState(1, initial, {}))
+    unfinished.write_key(key)
+    unfinished.write_json("run.json", description)
+    unfinished.path.rename(folder.path)
 
 
 def reopen(runs: Path, name: str) -> Prepared:

@@ -98,7 +98,7 @@ def test_pf_14_a_crash_between_intent_and_release_counts_as_spent(
         "noise_multiplier=2.0, rounds=1))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)  # noqa: S603 - our own program
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     with Ledger.open(path) as ledger:
         assert (ledger.opened, ledger.released) == (1, 0)

@@ -53,7 +53,7 @@ class Bench:
         self.optimizer.step()
         self.optimizer.zero_grad()
         flat = np.concatenate([p.detach().numpy() for p in self.params])
-        return np.negative(flat)
+        return np.asarray(-flat, np.float32)
 
 
 def by_hand(total: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:

@@ -131,7 +131,7 @@ def test_pf_14_two_processes_cannot_write_one_ledger(path: Path) -> None:
         with pytest.raises(UsageError, match="another process"):
             Ledger.open(path)
         command = [sys.executable, "-c", program, str(path)]
-        other = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+        other = subprocess.run(command, capture_output=True, text=True, check=False)
         assert "UsageError" in other.stderr
     Ledger.open(path).close()
 

@@ -196,4 +196,4 @@ def test_loading_does_not_import_pandas() -> None:
         "import sys; from homebody_simulation.datasets import load_dataset;"
         "load_dataset('complete-journey'); sys.exit('pandas' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603  # our own code
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # our own code

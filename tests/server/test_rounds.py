@@ -1,0 +1,424 @@
+"""The round loop over real devices: charged first, released once, resumed as if nothing was."""
+
+import json
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+from scipy import stats
+
+from homebody_privacy import messages
+from homebody_privacy.errors import (
+    BudgetExhaustedError,
+    IntegrityError,
+    TooFewDevicesError,
+    UsageError,
+)
+from homebody_privacy.ledger import Ledger, LedgerRecord, read_ledger
+from homebody_privacy.stream import NoiseStream, derive_key
+from homebody_server.flower_app import RUN_FOLDER, build_server_app, run_rounds
+from homebody_server.rounds import collect, enrol
+from homebody_server.selection import poisson_cohort
+from homebody_simulation.grid import Cohort, CohortGrid
+
+MakeWorld = Callable[..., Any]
+Work = list[tuple[Message, Context]]
+DEVICES = 12
+
+
+class PowerCutError(Exception):
+    """The machine stops here."""
+
+
+def ledger_of(world: Any) -> LedgerRecord:  # noqa: ANN401 - a World of conftest
+    """Return what the world's ledger says."""
+    return read_ledger(world.folder.ledger_file)[0]
+
+
+def is_training(work: Work) -> bool:
+    """Tell whether a push asks for training."""
+    return work[0][0].metadata.message_type == MessageType.TRAIN
+
+
+def cut_in_round(number: int, honest: Cohort, *, after: bool = False) -> Cohort:
+    """Return devices whose machine stops in a round, before or after they trained."""
+
+    def cohort(work: Work) -> list[Message | None]:
+        cut = is_training(work) and work[0][0].metadata.group_id == str(number)
+        if cut and not after:
+            raise PowerCutError
+        replies = honest(work)
+        if cut:
+            raise PowerCutError
+        return replies
+
+    return cohort
+
+
+def test_each_round_is_charged_on_disk_before_a_device_is_asked(make_world: MakeWorld) -> None:
+    world = make_world()
+    honest, seen = world.honest, []
+
+    def watching(work: Work) -> list[Message | None]:
+        if is_training(work):
+            now = ledger_of(world)
+            seen.append((work[0][0].metadata.group_id, now.opened, now.released))
+        replies: list[Message | None] = honest(work)
+        return replies
+
+    state = world.run(watching)
+    assert seen == [("1", 1, 0), ("2", 2, 1), ("3", 3, 2)]
+    assert state.next_round == 4
+    end = ledger_of(world)
+    assert (end.opened, end.released, len(end.charges())) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before devices train", "after they did"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_pf_14_a_round_cut_short_is_repeated_with_the_same_noise_and_charged_once(
+    make_world: MakeWorld, number: int, *, after: bool
+) -> None:
+    whole, cut = make_world("whole"), make_world("cut")
+    expected = whole.run()
+    with pytest.raises(PowerCutError):
+        cut.run(cut_in_round(number, cut.honest, after=after))
+    between = ledger_of(cut)
+    assert (between.opened, between.released) == (number, number - 1)
+    state = cut.run()
+    assert state.digest() == expected.digest()
+    assert {k: v.tobytes() for k, v in state.optimizer.items()} == {
+        k: v.tobytes() for k, v in expected.optimizer.items()
+    }
+    assert ledger_of(cut).charges() == ledger_of(whole).charges()
+    assert entries(cut)[1:] == entries(whole)[1:]
+
+
+def entries(world: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a World of conftest
+    """Return the ledger's entries, without their hashes: those hold the run's name."""
+    lines = world.folder.ledger_file.read_text().splitlines()
+    return [json.loads(line)["entry"] for line in lines]
+
+
+def test_pf_14_a_crash_between_the_saved_model_and_the_ledger_is_made_good(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(rounds=2)
+    state = world.run()
+    file = world.folder.ledger_file
+    whole = file.read_bytes()
+    file.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    assert world.run().digest() == state.digest()
+    assert file.read_bytes() == whole
+
+
+def test_the_model_is_on_disk_before_the_ledger_says_so(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = make_world("whole", rounds=2), make_world("cut", rounds=2)
+    expected = whole.run()
+
+    def stop(*_: object) -> None:
+        raise PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "release", stop)
+        with pytest.raises(PowerCutError):
+            cut.run()
+    assert cut.folder.load_state().next_round == 2
+    assert (ledger_of(cut).opened, ledger_of(cut).released) == (1, 0)
+    assert cut.run().digest() == expected.digest()
+    assert entries(cut)[1:] == entries(whole)[1:]
+
+
+def noises(world: Any) -> list[npt.NDArray[np.float64]]:  # noqa: ANN401 - a World of conftest
+    """Return the noise of each round over the clip norm, of a world in which nobody answers."""
+    honest = world.honest
+
+    def mute(work: Work) -> list[Message | None]:
+        replies: list[Message | None] = honest(work)
+        return [None] * len(work) if is_training(work) else replies
+
+    moments = [np.zeros(0)]
+
+    def observe(_number: int, _parameters: object) -> None:
+        state = world.folder.load_state().optimizer
+        parts = [state[f"{i}.exp_avg"].reshape(-1) for i in range(2)]
+        moments.append(np.concatenate(parts).astype(np.float64))
+
+    run_rounds(world.grid(mute), world.folder, observe)
+    moments[0] = np.zeros_like(moments[1])
+    means = [(now - 0.9 * then) / 0.1 for then, now in pairwise(moments)]
+    return [mean * world.spec.cohort_size / world.spec.clip_norm for mean in means]
+
+
+def test_the_noise_of_a_run_has_the_scale_that_is_charged_and_no_other(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(rounds=8, noise_multiplier=5.0)
+    drawn = np.concatenate(noises(world))
+    assert ledger_of(world).charges()[0].noise_multiplier == 5.0
+    assert stats.kstest(drawn / 5.0, "norm").pvalue > 1e-3
+    for wrong in (2 / 3, 3 / 2):
+        assert stats.kstest(drawn / (5.0 * wrong), "norm").pvalue < 1e-6
+
+
+def test_pf_02_no_two_rounds_draw_the_same_noise(make_world: MakeWorld) -> None:
+    rounds = np.array(noises(make_world(rounds=4, noise_multiplier=5.0)))
+    together = np.asarray(np.corrcoef(rounds))[np.triu_indices(4, 1)]
+    assert np.abs(together).max() < 5 / np.sqrt(rounds.shape[1])
+
+
+def test_no_two_rounds_toss_the_same_coins(make_world: MakeWorld) -> None:
+    world = make_world(cohort_size=6)
+    invited: dict[str, list[int]] = {}
+    honest = world.honest
+
+    def watching(work: Work) -> list[Message | None]:
+        if is_training(work):
+            nodes = [message.metadata.dst_node_id for message, _ in work]
+            invited[work[0][0].metadata.group_id] = nodes
+        replies: list[Message | None] = honest(work)
+        return replies
+
+    world.run(watching)
+    assert len({tuple(nodes) for nodes in invited.values()}) == len(invited) == 3
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_a_ledger_that_lacks_a_release_the_model_holds_stops_the_run(
+    make_world: MakeWorld, lines: int
+) -> None:
+    world = make_world(rounds=2)
+    world.run()
+    file = world.folder.ledger_file
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:lines]))
+    with pytest.raises(IntegrityError, match="disagree"):
+        world.run()
+
+
+def test_a_run_that_ended_is_not_run_again(make_world: MakeWorld) -> None:
+    world = make_world()
+    state = world.run()
+
+    def nobody(_work: Work) -> list[Message | None]:
+        pytest.fail("a device was asked")
+
+    assert world.run(nobody).digest() == state.digest()
+
+
+def test_a_run_without_its_key_does_not_go_on(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.folder.destroy_key()
+    with pytest.raises(IntegrityError, match="no key"):
+        world.run()
+
+
+def test_two_servers_cannot_spend_one_ledger(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.run()
+    with (
+        Ledger.open(world.folder.ledger_file),
+        pytest.raises(UsageError, match="another process"),
+    ):
+        world.run()
+
+
+def test_keys_make_the_model_and_equal_keys_the_same(make_world: MakeWorld) -> None:
+    first, again = make_world("a", rounds=1), make_world("b", rounds=1)
+    other = make_world("c", rounds=1, key=bytes(31) + b"1")
+    digests = [world.run().digest() for world in (first, again, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def empty_round_key(devices: int) -> bytes:
+    """Return a run key whose first coins, one in ``devices`` each, draw nobody."""
+    everyone = np.arange(devices)
+    for i in range(1000):
+        key = i.to_bytes(32, "big")
+        coins = NoiseStream(derive_key(key, "coins", 1))
+        if not len(poisson_cohort(everyone, 1 / devices, 40, coins)):
+            return key
+    raise AssertionError("no such key")
+
+
+def test_pf_10_a_round_that_draws_nobody_is_charged_and_released(make_world: MakeWorld) -> None:
+    world = make_world(rounds=1, cohort_size=1, key=empty_round_key(DEVICES))
+    before = world.folder.load_state().parameters
+    asked: list[Message] = []
+    honest = world.honest
+
+    def watching(work: Work) -> list[Message | None]:
+        asked.extend(message for message, _ in work if is_training(work))
+        replies: list[Message | None] = honest(work)
+        return replies
+
+    state = world.run(watching)
+    assert not asked
+    assert ledger_of(world).released == 1
+    assert (state.parameters != before).mean() > 0.9  # noise alone moved it
+
+
+def test_pf_10_a_round_nobody_answers_is_charged_and_released(make_world: MakeWorld) -> None:
+    world = make_world(rounds=1)
+    honest = world.honest
+
+    def mute(work: Work) -> list[Message | None]:
+        replies: list[Message | None] = honest(work)
+        return [None] * len(work) if is_training(work) else replies
+
+    assert world.run(mute).next_round == 2
+    assert ledger_of(world).released == 1
+
+
+def test_the_budget_stops_a_run_before_the_round_that_would_pass_it(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(noise_multiplier=2.0, ceiling=2.0)
+    asked = []
+    honest = world.honest
+
+    def watching(work: Work) -> list[Message | None]:
+        if is_training(work):
+            asked.append(work[0][0].metadata.group_id)
+        replies: list[Message | None] = honest(work)
+        return replies
+
+    with pytest.raises(BudgetExhaustedError, match="past the ceiling"):
+        world.run(watching)
+    assert asked == ["1"]
+    end = ledger_of(world)
+    assert (end.opened, end.released) == (1, 1)
+    assert world.folder.load_state().next_round == 2
+
+
+def test_a_reference_without_noise_keeps_no_ledger(make_world: MakeWorld) -> None:
+    world = make_world(noise_multiplier=0.0, ceiling=None)
+    assert world.run().next_round == 4
+    assert not world.folder.ledger_file.exists()
+
+
+def test_the_observer_sees_each_release_and_changes_nothing(make_world: MakeWorld) -> None:
+    watched, alone = make_world("watched"), make_world("alone")
+    seen = []
+
+    def observe(number: int, parameters: Any) -> None:  # noqa: ANN401 - an array
+        seen.append((number, parameters.copy()))
+        parameters[:] = 0.0
+
+    run_rounds(watched.grid(), watched.folder, observe)
+    assert [number for number, _ in seen] == [1, 2, 3]
+    assert seen[-1][1].tobytes() == alone.run().parameters.tobytes()
+
+
+class Clock:
+    """Seconds that pass by being read."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time, one second later each time."""
+        self.now += 1.0
+        return self.now
+
+
+class LateGrid(CohortGrid):
+    """A grid whose answers from one node come at the third look."""
+
+    late = 3
+    looks = 0
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Hold the late node's answer back."""
+        self.looks += 1
+        ids = list(message_ids)
+        held = [i for i in ids if self.looks < 3 and self._inbox_node(i) == self.late]
+        return super().pull_messages([i for i in ids if i not in held])
+
+    def _inbox_node(self, message_id: str) -> int:
+        return self._inbox[message_id].metadata.src_node_id
+
+
+def _queries(grid: Grid) -> list[Message]:
+    kind = f"{MessageType.QUERY}.{messages.ENROL}"
+    return [
+        Message(RecordDict(), dst_node_id=node, message_type=kind, ttl=9.0)
+        for node in grid.get_node_ids()
+    ]
+
+
+@pytest.mark.parametrize(("deadline_s", "answers"), [(1.5, DEVICES - 1), (60.0, DEVICES)])
+def test_an_answer_after_the_deadline_is_never_read(
+    make_world: MakeWorld, deadline_s: float, answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("homebody_server.rounds._POLL_S", 0.0)
+    nodes: dict[int, dict[str, Any]] = {1 + i: {"partition-id": i} for i in range(DEVICES)}
+    grid = LateGrid(make_world().honest, nodes, {})
+    replies = collect(grid, _queries(grid), deadline_s, Clock())
+    assert len(replies) == answers
+    ids = [reply.metadata.src_node_id for reply in replies]
+    assert ids == sorted(ids)
+
+
+def test_enrolment_finds_each_device_on_its_node(make_world: MakeWorld) -> None:
+    assert enrol(make_world().grid(), DEVICES, 5.0) == {i: i + 1 for i in range(DEVICES)}
+
+
+def claiming(honest: Cohort, node: int, devices: list[int]) -> Cohort:
+    """Return the devices with one node that enrols others than its own."""
+
+    def cohort(work: Work) -> list[Message | None]:
+        replies = honest(work)
+        for place, (message, _) in enumerate(work):
+            if message.metadata.dst_node_id == node:
+                record = ConfigRecord({messages.DEVICES: devices})
+                replies[place] = Message(RecordDict({messages.ENROL: record}), reply_to=message)
+        return replies
+
+    return cohort
+
+
+@pytest.mark.parametrize("devices", [[5], [0, 0], [0, DEVICES]], ids=str)
+def test_a_device_enrolled_twice_or_outside_the_population_is_refused(
+    make_world: MakeWorld, devices: list[int]
+) -> None:
+    world = make_world()
+    with pytest.raises(IntegrityError, match="enrolled twice or outside"):
+        enrol(world.grid(claiming(world.honest, 1, devices)), DEVICES, 5.0)
+
+
+def test_a_population_that_does_not_come_is_too_few(make_world: MakeWorld) -> None:
+    world = make_world()
+    with pytest.raises(TooFewDevicesError):
+        enrol(world.grid(), DEVICES + 1, 0.1)
+
+
+def test_a_malformed_enrolment_is_a_refusal_with_a_code(make_world: MakeWorld) -> None:
+    world = make_world()
+    with pytest.raises((IntegrityError, TooFewDevicesError)):
+        enrol(world.grid(claiming(world.honest, 1, [-1])), DEVICES, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"rounds": 1}, {"ended": "finished", "rounds": 1}),
+        ({"noise_multiplier": 2.0, "ceiling": 1.0}, {"ended": "budget-exhausted", "exit_code": 11}),
+    ],
+    ids=["finished", "exhausted"],
+)
+def test_the_server_app_says_in_a_file_how_it_ended(
+    make_world: MakeWorld, fields: dict[str, Any], outcome: dict[str, Any]
+) -> None:
+    world = make_world(**fields)
+    context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(world.folder.path)})
+    build_server_app()(grid=world.grid(), context=context)
+    found = world.folder.read_json("outcome.json")
+    assert {key: found[key] for key in outcome} == outcome
+    assert set(found) <= {"ended", "rounds", "exit_code", "message", "fix"}

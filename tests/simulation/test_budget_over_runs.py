@@ -1,0 +1,104 @@
+"""PF-15: what earlier runs over the same people spent counts, where the budget is a lifetime's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
+from homebody_privacy.ledger import read_ledger
+from homebody_simulation.api import simulate
+from homebody_simulation.simulate import SimulatedRun
+
+DEVICES = 40
+PLAN: dict[str, Any] = {"rounds": 1, "cohort_size": DEVICES, "cohort_cap": 80, "delta": 1e-3}
+
+
+def start(config: Path, runs: Path, name: str, **changes: Any) -> SimulatedRun:  # noqa: ANN401
+    """Run a small run of about epsilon 2."""
+    usual: dict[str, Any] = {"devices": DEVICES, "items": 20, "epsilon": 2.0}
+    return simulate("synthetic", config=config, runs=runs, name=name, **(usual | changes))
+
+
+@pytest.fixture(scope="module")
+def spent(
+    write_config: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, SimulatedRun, SimulatedRun]:
+    """Return config, folder and two runs, after which a lifetime budget of 3 is all but gone."""
+    config = write_config(**PLAN, epsilon_max=3.0, budget_scope="lifetime")
+    runs = tmp_path_factory.mktemp("runs")
+    return config, runs, start(config, runs, "first"), start(config, runs, "second", epsilon=1.0)
+
+
+def test_pf_15_two_runs_over_the_same_devices_compose(
+    spent: tuple[Path, Path, SimulatedRun, SimulatedRun],
+) -> None:
+    _, _, first, second = spent
+    assert first.epsilon is not None
+    assert second.epsilon is not None
+    assert 1.9 < first.epsilon["user"]["spent"] <= 2.0
+    assert 2.0 < second.epsilon["user"]["spent"] <= 3.0
+    assert second.epsilon["user"]["ceiling"] == 3.0
+    assert second.report["privacy"]["earlier"]
+    assert not first.report["privacy"]["earlier"]
+    assert "all runs on the same devices" in second.report["claim"]["statement"]
+    assert second.report["curve"][-1]["epsilon"] == second.epsilon["user"]["spent"]
+
+
+def test_an_exhausted_budget_stops_a_run_before_anything_is_released(
+    spent: tuple[Path, Path, SimulatedRun, SimulatedRun],
+) -> None:
+    config, runs, _, _ = spent
+    with pytest.raises(BudgetExhaustedError, match="past the ceiling") as refusal:
+        start(config, runs, "third")
+    assert refusal.value.exit_code == 11
+    folder = runs / "third"
+    ledger, closed = read_ledger(folder / "ledger.jsonl")
+    assert closed
+    assert (ledger.opened, ledger.released, ledger.charges()) == (0, 0, [])
+    names = {file.name for file in folder.iterdir()}
+    assert names.isdisjoint({"model.hbm", "report.json", "report.html", "metrics.jsonl"})
+
+
+def test_new_events_of_the_same_people_do_not_renew_their_budget(
+    spent: tuple[Path, Path, SimulatedRun, SimulatedRun],
+) -> None:
+    config, runs, _, _ = spent
+    with pytest.raises(BudgetExhaustedError):
+        start(config, runs, "later", items=21)
+
+
+def test_other_people_have_a_budget_of_their_own(
+    spent: tuple[Path, Path, SimulatedRun, SimulatedRun], tmp_path: Path
+) -> None:
+    config, runs, _, _ = spent
+    file = tmp_path / "others.csv"
+    rows = [f"u{u},i{(u + 7 * t) % 20},{t}\n" for u in range(DEVICES) for t in range(5)]
+    file.write_text("user,item,timestamp\n" + "".join(rows), "utf-8")
+    other = simulate(f"csv:{file}", config=config, runs=runs, name="others", epsilon=2.0)
+    assert other.epsilon is not None
+    assert other.epsilon["user"]["spent"] <= 2.0
+
+
+def test_a_damaged_ledger_of_an_earlier_run_stops_the_next(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(**PLAN, budget_scope="lifetime")
+    earlier = tmp_path / "earlier"
+    earlier.mkdir()
+    (earlier / "ledger.jsonl").write_text('{"entry": {}, "hash": ""}\n')
+    with pytest.raises(IntegrityError, match="ledger"):
+        start(config, tmp_path, "next")
+    assert not (tmp_path / "next" / "model.hbm").exists()
+
+
+def test_a_budget_of_a_run_does_not_count_other_runs(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(**PLAN, epsilon_max=3.0, budget_scope="run")
+    for name in ("first", "second"):
+        run = start(config, tmp_path, name)
+        assert run.epsilon is not None
+        assert run.epsilon["user"]["spent"] <= 2.0
+        assert "this run" in run.report["claim"]["statement"]

@@ -1,0 +1,131 @@
+"""PF-24 and PF-25: a finished run names no device, counts no cohort and quotes no one's data."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from homebody_simulation.api import simulate
+from homebody_simulation.simulate import SimulatedRun
+
+CANARY = "canary-martha-7"
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file of lines."""
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+
+
+def test_pf_24_files_of_a_finished_run_have_known_names_alone(small_run: SimulatedRun) -> None:
+    names = {file.name for file in small_run.folder.iterdir()}
+    assert names == {
+        "egress.jsonl",
+        "ledger.jsonl",
+        "metrics.jsonl",
+        "model.hbm",
+        "privacy.toml",
+        "report.html",
+        "report.json",
+        "run.json",
+        "state.npz",
+    }
+
+
+def test_pf_24_the_ledger_says_what_was_charged_and_nothing_of_who_came(
+    small_run: SimulatedRun,
+) -> None:
+    entries = [line["entry"] for line in lines(small_run.folder / "ledger.jsonl")]
+    assert [entry["kind"] for entry in entries] == ["header", *["intent", "release"] * 2]
+    charge = {"population", "cohort_size", "cohort_cap", "noise_multiplier", "rounds"}
+    for entry in entries[1:]:
+        if entry["kind"] == "intent":
+            assert set(entry) == {"kind", "round", "charge"}
+            assert set(entry["charge"]) == charge
+        else:
+            assert set(entry) == {"kind", "round", "model"}
+    intents = [entry["charge"] for entry in entries if entry["kind"] == "intent"]
+    assert intents[0] == intents[1]
+
+
+def test_pf_24_metrics_and_outcome_count_nobody(small_run: SimulatedRun) -> None:
+    for line in lines(small_run.folder / "metrics.jsonl"):
+        assert set(line) == {"round", "loss", "ndcg@10", "epsilon"}
+    run = json.loads((small_run.folder / "run.json").read_text("utf-8"))
+    assert run["outcome"] == {"ended": "finished", "rounds": 2}
+    assert set(run) == {"schema", "request", "data", "model", "spec", "outcome"}
+
+
+def test_the_egress_log_is_the_same_for_every_history(small_run: SimulatedRun) -> None:
+    entries = lines(small_run.folder / "egress.jsonl")
+    assert [entry.pop("round") for entry in entries] == [1, 2]
+    assert {entry["bytes"] for entry in entries} == {4 * small_run.report["model"]["parameters"]}
+    assert {entry["purpose"] for entry in entries} == {"training"}
+
+
+def test_the_state_holds_the_model_and_its_optimizer_alone(small_run: SimulatedRun) -> None:
+    size = small_run.report["model"]["parameters"]
+    with np.load(small_run.folder / "state.npz", allow_pickle=False) as arrays:
+        names = {name for name in arrays.files if name != "allow_pickle"}
+        assert arrays["parameters"].shape == (size,)
+        assert {name.rpartition(".")[2] for name in names - {"next_round", "parameters"}} == {
+            "step",
+            "exp_avg",
+            "exp_avg_sq",
+        }
+        assert names <= {"next_round", "parameters"} | {n for n in names if "optimizer." in n}
+
+
+@pytest.fixture(scope="module")
+def canary(
+    tmp_path_factory: pytest.TempPathFactory, small_config: Path
+) -> tuple[Path, SimulatedRun]:
+    """Return the data file and the run over it; one person's id would be recognised."""
+    folder = tmp_path_factory.mktemp("canary")
+    rng = np.random.default_rng(0)
+    people = [CANARY, *(f"person-{i}-zebra" for i in range(1, 40))]
+    rows = [
+        f"{person},item{item},{1000 + t}"
+        for person in people
+        for t, item in enumerate(rng.choice(20, 6, replace=False))
+    ]
+    file = folder / "events.csv"
+    file.write_text("user,item,timestamp\n" + "\n".join(rows) + "\n", "utf-8")
+    run = simulate(
+        f"csv:{file}", config=small_config, runs=folder / "runs", rounds=1, name="canary1"
+    )
+    return file, run
+
+
+def test_pf_25_no_file_of_a_run_holds_a_persons_id(canary: tuple[Path, SimulatedRun]) -> None:
+    file, run = canary
+    needles = [CANARY.encode(), b"zebra"]
+    files = [path for path in run.folder.parent.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    found = [path.name for path in files for n in needles if n in path.read_bytes()]
+    assert found == []
+    assert CANARY.encode() in file.read_bytes()
+
+
+def test_pf_25_nothing_printed_or_raised_holds_a_persons_id(
+    canary: tuple[Path, SimulatedRun],
+    small_config: Path,
+    write_config: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    file, _ = canary
+    from homebody_privacy.errors import HomebodyError  # noqa: PLC0415 - only this test fails runs
+
+    bad = file.with_name("bad.csv")
+    bad.write_text(file.read_text() + f"{CANARY},item1,never\n", "utf-8")
+    with pytest.raises(HomebodyError) as refusal:
+        simulate(f"csv:{bad}", config=small_config, runs=file.parent / "runs", name="bad")
+    assert CANARY not in str(refusal.value) + refusal.value.fix
+    too_few = write_config(rounds=1, cohort_size=50, cohort_cap=90, delta=1e-3)
+    with pytest.raises(HomebodyError) as refusal:
+        simulate(f"csv:{file}", config=too_few, runs=file.parent / "runs", name="few")
+    assert CANARY not in str(refusal.value)
+    captured = capfd.readouterr()
+    assert CANARY not in captured.out + captured.err

@@ -1,0 +1,203 @@
+"""What may not run does not begin: each refusal has its code, and leaves nothing behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homebody_privacy.accounting import spent_epsilon
+from homebody_privacy.errors import (
+    HomebodyError,
+    InfeasibleError,
+    IntegrityError,
+    InvalidFileError,
+    PolicyViolationError,
+    UsageError,
+)
+from homebody_simulation.cli import parse_epsilon
+from homebody_simulation.request import Request
+from homebody_simulation.setup import Prepared, prepare, reopen
+
+DEVICES = 40
+
+
+def request(config: Path, runs: Path, **changes: Any) -> Request:  # noqa: ANN401 - its fields
+    """Return a request for a small run."""
+    usual: dict[str, Any] = {
+        "data": "synthetic",
+        "options": {"devices": DEVICES, "items": 20},
+        "config_file": config,
+        "runs": runs,
+    }
+    return Request(**(usual | changes))
+
+
+REFUSED: list[tuple[dict[str, Any], type[HomebodyError], str]] = [
+    ({"epsilon": 0.0}, UsageError, "--epsilon"),
+    ({"epsilon": -1.0}, UsageError, "--epsilon"),
+    ({"epsilon": float("nan")}, UsageError, "--epsilon"),
+    ({"epsilon": float("inf")}, UsageError, "--epsilon"),
+    ({"epsilon": 8.1}, PolicyViolationError, "epsilon_max"),
+    ({"rounds": 0}, UsageError, "--rounds"),
+    ({"rounds": 3}, PolicyViolationError, r"dp\.rounds"),
+    ({"cohort": 0}, UsageError, "--cohort"),
+    ({"cohort": DEVICES + 1}, InfeasibleError, "population"),
+    ({"cohort": DEVICES + 1, "epsilon": None}, InfeasibleError, "population"),
+    ({"options": {"devices": 2000, "items": 20}}, PolicyViolationError, "delta"),
+    ({"options": {"devices": 20, "items": 20}}, InfeasibleError, "population"),
+    ({"options": {"devices": -1}}, UsageError, "devices"),
+    ({"options": {"colour": 1}}, UsageError, "colour"),
+    ({"data": "movielens"}, UsageError, "no data set"),
+    ({"model": "three-tower"}, UsageError, "--model"),
+    ({"runtime": "cloud"}, UsageError, "--runtime"),
+    ({"name": "../up"}, UsageError, "--name"),
+    ({"name": ""}, UsageError, "--name"),
+    ({"name": ".hidden"}, UsageError, "--name"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"), REFUSED, ids=[str(change) for change, _, _ in REFUSED]
+)
+def test_a_refused_run_leaves_nothing(
+    small_config: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    error: type[HomebodyError],
+    match: str,
+) -> None:
+    runs = tmp_path / "runs"
+    with pytest.raises(error, match=match):
+        prepare(request(small_config, runs, **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cohort_that_often_passes_the_cap_is_refused(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(rounds=2, cohort_size=9, cohort_cap=24, delta=1e-3)
+    with pytest.raises(PolicyViolationError, match="cohort_cap"):
+        prepare(request(config, tmp_path / "runs", cohort=20))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_delta_the_sampler_cannot_keep_is_refused(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-12)
+    with pytest.raises(InfeasibleError, match="delta"):
+        prepare(request(config, tmp_path / "runs"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "schema = 3", "not toml [", "\xff"], ids=["absent", *"abcd"]
+)
+def test_without_a_valid_config_nothing_is_read_or_made(tmp_path: Path, text: str | None) -> None:
+    config = tmp_path / "privacy.toml"
+    if text is not None:
+        config.write_text(text, "latin-1")
+    with pytest.raises(InvalidFileError, match=r"privacy\.toml"):
+        prepare(request(config, tmp_path / "runs", data="no such data"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "x/y", "-x", "a" * 65, "é"])
+def test_names_that_are_no_file_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="--name"):
+        Request(name=name)
+
+
+def test_a_taken_name_is_refused_and_the_run_left_as_it_was(
+    small_config: Path, tmp_path: Path
+) -> None:
+    first = prepare(request(small_config, tmp_path, name="autumn", epsilon=None))
+    before = {file.name: file.read_bytes() for file in first.folder.path.iterdir()}
+    with pytest.raises(UsageError, match="already") as refusal:
+        prepare(request(small_config, tmp_path, name="autumn", epsilon=None))
+    assert "--resume autumn" in refusal.value.fix
+    assert {file.name: file.read_bytes() for file in first.folder.path.iterdir()} == before
+
+
+def test_names_that_are_made_are_free(small_config: Path, tmp_path: Path) -> None:
+    names = []
+    for _ in range(2):
+        asked = request(small_config, tmp_path, epsilon=None)
+        names.append(prepare(asked).folder.name)
+    assert names == ["synthetic-epsinf", "synthetic-epsinf-2"]
+
+
+@pytest.fixture
+def prepared(small_config: Path, tmp_path: Path) -> Prepared:
+    """Return a run that is ready to train."""
+    return prepare(request(small_config, tmp_path / "runs", name="autumn", seed=5))
+
+
+def test_the_plan_spends_what_was_asked_and_no_more(prepared: Prepared) -> None:
+    spec = prepared.spec
+    planned = spent_epsilon([spec.charge().with_rounds(spec.rounds)], spec.accounted_delta)
+    assert 3.9 < planned <= 4.0
+    assert (spec.rounds, spec.cohort_size, spec.ceiling) == (2, DEVICES, 4.0)
+    assert spec.config_digest == prepared.config.digest()
+
+
+def test_the_folder_holds_what_a_run_needs_and_no_more(prepared: Prepared) -> None:
+    names = {file.name for file in prepared.folder.path.iterdir()}
+    assert names == {"privacy.toml", "run.json", "run.key", "state.npz"}
+    asked = prepared.folder.read_json("run.json")
+    assert set(asked) == {"schema", "request", "data", "model", "spec"}
+    assert str(prepared.request.runs) not in json.dumps(asked)
+
+
+def test_seeds_make_equal_starts_and_no_seed_a_new_one(small_config: Path, tmp_path: Path) -> None:
+    def start(name: str, seed: int | None) -> tuple[str, bytes]:
+        asked = request(small_config, tmp_path, name=name, seed=seed, epsilon=None)
+        folder = prepare(asked).folder
+        return folder.load_state().digest(), folder.read_key()
+
+    assert start("a", 1) == start("b", 1)
+    assert start("a2", 1) != start("c", 2)
+    (digest, key), (digest_2, key_2) = start("d", None), start("e", None)
+    assert key != key_2
+    assert digest != digest_2
+
+
+def test_a_run_opens_again_as_it_was(prepared: Prepared) -> None:
+    again = reopen(prepared.request.runs, "autumn")
+    assert again.spec == prepared.spec
+    assert again.model_spec == prepared.model_spec
+    assert again.request.seed == 5
+    assert again.config == prepared.config
+
+
+def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match=r"run\.json"):
+        reopen(tmp_path, "autumn")
+
+
+def test_a_run_whose_config_was_changed_does_not_go_on(prepared: Prepared) -> None:
+    file = prepared.folder.config_file
+    file.write_text(file.read_text("utf-8").replace("epsilon_max = 8.0", "epsilon_max = 9.0"))
+    with pytest.raises(IntegrityError, match="config"):
+        reopen(prepared.request.runs, "autumn")
+
+
+def test_a_run_whose_data_changed_does_not_go_on(prepared: Prepared) -> None:
+    asked = prepared.folder.read_json("run.json")
+    asked["request"]["options"]["devices"] = DEVICES + 1
+    prepared.folder.write_json("run.json", asked)
+    with pytest.raises(IntegrityError, match="data set"):
+        reopen(prepared.request.runs, "autumn")
+
+
+@pytest.mark.parametrize(("text", "value"), [("4", 4.0), ("0.5", 0.5), ("inf", None), ("-1", -1.0)])
+def test_an_epsilon_is_a_number_or_inf(text: str, value: float | None) -> None:
+    assert parse_epsilon(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "four", "nan", "NaN"])
+def test_an_epsilon_that_is_neither_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--epsilon"):
+        parse_epsilon(text)

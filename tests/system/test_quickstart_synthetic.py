@@ -1,0 +1,84 @@
+"""The quick start, in process: simulate, open the signed bundle, rank on a device."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from homebody import Device, simulate
+from homebody_client.explain import Reason
+from homebody_privacy.errors import IntegrityError
+from homebody_simulation.datasets import load_dataset
+from homebody_simulation.simulate import SimulatedRun
+
+DEVICES, ITEMS = 150, 60
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, write_config: Callable[..., Path]
+) -> SimulatedRun:
+    """Return a run with secret coins, noise and nobody's seed."""
+    config = write_config(rounds=3, cohort_size=30, cohort_cap=DEVICES, delta=1e-3)
+    runs = tmp_path_factory.mktemp("runs")
+    return simulate("synthetic", devices=DEVICES, items=ITEMS, config=config, runs=runs)
+
+
+def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None:
+    answer = json.loads(json.dumps(run.to_dict(), allow_nan=False))
+    promised = {
+        "run", "epsilon", "metrics", "baselines", "bundle", "bundle_bytes", "rounds",
+        "devices_per_second", "seconds",
+    }  # fmt: skip
+    assert promised <= set(answer)
+    assert set(answer) - promised <= {"intervals", "task", "model_digest", "report"}
+    assert set(answer["epsilon"]) == {"user", "record"}
+    user = answer["epsilon"]["user"]
+    assert {"spent", "ceiling", "delta", "accountant", "mechanism"} <= set(user)
+    assert user["spent"] <= user["ceiling"] == 4.0
+    assert (user["delta"], user["accountant"], user["mechanism"]) == (1e-3, "pld", "gaussian")
+    assert answer["epsilon"]["record"] is None
+    assert "ndcg@10" in answer["metrics"]
+    assert "ndcg@10" in answer["baselines"]["popularity"]
+    assert answer["rounds"] == 3
+    assert answer["devices_per_second"] > 0
+    assert answer["seconds"] > 0
+    assert Path(answer["report"]).stat().st_size < 500_000
+    size = sum(file.stat().st_size for file in Path(answer["bundle"]).iterdir())
+    assert answer["bundle_bytes"] == size < 100_000
+
+
+def test_a_device_ranks_with_the_bundle_and_says_why(run: SimulatedRun) -> None:
+    data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
+    key = run.folder.parent / "publisher.pub"
+    device = Device.open(run.bundle, trusted_key=key)
+    for item in data.history(3):
+        device.record(data.catalog.ids[item])
+    ranked = list(device.recommend(n=10))
+    assert len({item.product_id for item in ranked}) == 10
+    assert [item.score for item in ranked] == sorted((i.score for i in ranked), reverse=True)
+    assert all(isinstance(item.reason, Reason) and item.reason.text for item in ranked)
+
+
+def test_two_devices_of_other_histories_get_other_lists(run: SimulatedRun) -> None:
+    data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
+    lists = []
+    for number in (0, 1, 2):
+        device = Device.open(run.bundle, trusted_key=run.folder.parent / "publisher.pub")
+        for item in data.history(number):
+            device.record(data.catalog.ids[item])
+        lists.append(tuple(item.product_id for item in device.recommend(n=10)))
+    assert len(set(lists)) > 1
+
+
+def test_a_bundle_another_key_signed_is_refused(run: SimulatedRun, tmp_path: Path) -> None:
+    other = tmp_path / "other.pub"
+    other.write_bytes(bytes(32))
+    with pytest.raises(IntegrityError):
+        Device.open(run.bundle, trusted_key=other)
+
+
+def test_the_key_of_coins_and_noise_is_gone(run: SimulatedRun) -> None:
+    assert not (run.folder / "run.key").exists()
+    assert (run.folder.parent / "publisher.key").stat().st_mode & 0o077 == 0

@@ -1,0 +1,71 @@
+"""Flower's simulation runtime and the loop in this process release the same models."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from homebody import simulate
+from homebody_server.run_folder import RunFolder
+from homebody_simulation import runtimes
+from homebody_simulation.simulate import SimulatedRun
+
+pytest.importorskip("ray", reason="ray is not installed: pip install 'homebody[ray]'")
+DEVICES = 40
+
+
+def processes_of(folder: Path) -> Iterator[str]:
+    """Name the processes that were started with something of ``folder`` in their environment."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            mine = int(environ.parent.name) == os.getpid()
+            if not mine and os.fsencode(folder) in environ.read_bytes():
+                yield (environ.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it ended meanwhile, or it is another user's
+            continue
+
+
+def parameters(run: SimulatedRun) -> npt.NDArray[np.float32]:
+    """Return the released model."""
+    return RunFolder(run.folder).load_state().parameters
+
+
+def test_ray_and_cohort_release_the_same_and_leave_no_server(
+    tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = []
+    free_port = runtimes._free_port  # noqa: SLF001 - which port it was is told nowhere
+
+    def noting() -> int:
+        ports.append(free_port())
+        return ports[-1]
+
+    monkeypatch.setattr(runtimes, "_free_port", noting)
+    ray, cohort = (
+        simulate(
+            "synthetic",
+            devices=DEVICES,
+            items=20,
+            config=tiny_config,
+            runs=tmp_path,
+            runtime=runtime,
+            seed=2,
+            name=runtime,
+        )
+        for runtime in ("ray", "cohort")
+    )
+    assert np.abs(parameters(ray) - parameters(cohort)).max() <= 1e-5
+    assert ray.report["digests"]["model"] == cohort.report["digests"]["model"]
+    assert ray.epsilon == cohort.epsilon
+    assert ray.report["runtime"] == "ray"
+    assert {file.name for file in ray.folder.iterdir()} == {
+        file.name for file in cohort.folder.iterdir()
+    }
+    assert [words for words in processes_of(tmp_path) if "superlink" in words] == []
+    assert ports
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", ports[0])) != 0
