@@ -205,7 +205,7 @@ def solve_noise_multiplier(
 
     Returns:
         Noise multiplier, at least 0.25, at most a relative 2e-4 above the least that suffices:
-        ``spent_epsilon`` of the run, an upper bound of its loss, is at most ``epsilon``, always.
+        ``epsilon_pld`` and ``spent_epsilon`` of the run are at most ``epsilon``, always.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -233,8 +233,12 @@ def solve_noise_multiplier(
     if low is not None:
         high = brentq(lambda log: excess(math.exp(log)), math.log(low), math.log(high), xtol=5e-5)
         high = math.exp(high + 5e-5)
+        # One step of the secant takes back what the coarse grid erred by.
+        slope = (excess(high * (1.0 - 1e-3)) - excess(high)) / 1e-3
+        slack = epsilon - spent_epsilon([planned(high)], delta)
+        high *= 1.0 - max(0.0, slack) / slope
     high, raised = round_up(high, 5), 5e-5
-    while spent_epsilon([planned(high)], delta) > epsilon:
+    while max(f([planned(high)], delta) for f in (spent_epsilon, epsilon_pld)) > epsilon:
         high, raised = round_up(high * (1.0 + raised), 5), 2.0 * raised
     return high
 

@@ -157,6 +157,7 @@ def _train(
         releaser=releaser,
         streams=RoundStreams(coins=coins, noise=noise),
         deadline_s=spec.deadline_s,
+        learning_rate=spec.learning_rate_at,
     )
     return drive(
         grid,

@@ -91,7 +91,10 @@ class Releaser:
         return draw(dim)
 
     def release(
-        self, contributions: Iterable[Contribution], noise: Noise
+        self,
+        contributions: Iterable[Contribution],
+        noise: Noise,
+        learning_rate: float | None = None,
     ) -> npt.NDArray[np.float32]:
         """Add noise to the sum of ``contributions``, step, and return the new model. Public.
 
@@ -101,7 +104,11 @@ class Releaser:
         Args:
             contributions: Integers of shape ``(size,)`` each; one beyond its bound counts as zero.
             noise: Fresh source, keyed for this round.
+            learning_rate: For this and later releases; None keeps the last one.
         """
+        if learning_rate is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate
         self._draw = noise.noise
         self._optimizer.zero_grad()
         for contribution in contributions:

@@ -33,7 +33,8 @@ class RunSpec:
             reference without differential privacy.
         ceiling: Epsilon the run may not pass, user level; None without differential privacy.
         delta: Failure chance of the guarantee.
-        learning_rate: Server learning rate.
+        learning_rate: Server learning rate of the first round.
+        final_learning_rate: That of the last round, reached in equal steps; None keeps the first.
         server_optimizer: ``tensor-adam`` for noised releases, ``adam`` without noise.
         tensors: Name and shape of each parameter tensor, in order.
         config_digest: SHA-256 of the privacy config in force.
@@ -58,6 +59,7 @@ class RunSpec:
     population: str
     lifetime: bool
     deadline_s: float
+    final_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run can do."""
@@ -65,6 +67,8 @@ class RunSpec:
             raise ValueError("rounds must be at least 1 and cohort_size within 1..devices")
         if not self.learning_rate > 0.0 or not self.deadline_s > 0.0:
             raise ValueError("learning_rate and deadline_s must be positive")
+        if self.final_learning_rate is not None and not self.final_learning_rate > 0.0:
+            raise ValueError("final_learning_rate must be positive")
         if (self.ceiling is None) != (self.noise_multiplier == 0.0):
             raise ValueError("a run has a ceiling exactly when it has noise")
 
@@ -82,6 +86,13 @@ class RunSpec:
     def lattice(self) -> Lattice:
         """The lattice contributions lie on."""
         return Lattice(clip_norm=self.clip_norm, bits=self.lattice_bits)
+
+    def learning_rate_at(self, number: int) -> float:
+        """Return the server learning rate of a round, from 1."""
+        if self.final_learning_rate is None or self.rounds == 1:
+            return self.learning_rate
+        share = (number - 1) / (self.rounds - 1)
+        return self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
 
     def charge(self) -> PoissonRounds:
         """Return what one round costs."""

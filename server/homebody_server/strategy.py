@@ -67,6 +67,7 @@ class HomebodyStrategy(Strategy):
         releaser: Holds the model and makes the releases.
         streams: Coins and noise.
         deadline_s: Life of a message.
+        learning_rate: Server learning rate by round; None keeps the releaser's.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class HomebodyStrategy(Strategy):
         releaser: Releaser,
         streams: RoundStreams,
         deadline_s: float,
+        learning_rate: Callable[[int], float] | None = None,
     ) -> None:
         """Keep the parts; nothing is drawn yet."""
         self._run = run
@@ -86,6 +88,7 @@ class HomebodyStrategy(Strategy):
         self._releaser = releaser
         self._streams = streams
         self._deadline_s = deadline_s
+        self._learning_rate = learning_rate
         self._asked: dict[int, int] = {}
 
     def configure_train(
@@ -123,7 +126,8 @@ class HomebodyStrategy(Strategy):
     ) -> tuple[ArrayRecord, None]:
         """Release the round: sum, noise, step. What is missing or malformed counts as zero."""
         noise = self._streams.noise(server_round)
-        model = self._releaser.release(self._contributions(replies), noise)
+        rate = None if self._learning_rate is None else self._learning_rate(server_round)
+        model = self._releaser.release(self._contributions(replies), noise, rate)
         return parameters_record(model), None
 
     def _contributions(self, replies: Iterable[Message]) -> Iterator[Contribution]:

@@ -20,7 +20,7 @@ class Reference:
     Attributes:
         rounds: Rounds.
         cohort_share: Expected cohort as a share of the population, in (0, 1].
-        learning_rate: Server learning rate.
+        learning_rate: Server learning rate of the first round; the last has a twentieth of it.
         clip_norm: Binds for few devices; a wider one would truncate small entries on the lattice.
     """
 
@@ -65,7 +65,7 @@ _PROFILES: Final[Mapping[str, Profile]] = MappingProxyType(
         "complete-journey": _GROCERIES,
         "movielens-100k": _FILMS,
         "movielens-1m": Profile(
-            reference=Reference(rounds=400, cohort_share=0.04, learning_rate=0.02)
+            reference=Reference(rounds=300, cohort_share=0.04, learning_rate=0.02)
         ),
     }
 )

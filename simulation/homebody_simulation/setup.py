@@ -204,6 +204,7 @@ def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[Ru
             lifetime=False,
             learning_rate=reference.learning_rate,
             server_optimizer="adam",
+            final_learning_rate=reference.learning_rate / 20.0,
             **common,
         ), model_spec
     dp = config.dp

@@ -55,7 +55,7 @@ def test_a_round_that_would_pass_the_ceiling_is_refused_before_anything_is_writt
         budget.open(2, charge())
         budget.release(2, MODEL)
         before = path.read_bytes()
-        with pytest.raises(BudgetExhaustedError, match=r"round 3 .*dp\.epsilon_max") as refusal:
+        with pytest.raises(BudgetExhaustedError, match=r"round 3 .*past the ceiling") as refusal:
             budget.open(3, charge())
         assert refusal.value.exit_code == 11
         assert path.read_bytes() == before
