@@ -90,6 +90,12 @@ def test_the_reference_optimizer_has_a_second_moment_for_each_coordinate() -> No
     assert releaser().release([update], Given()) != pytest.approx(plain, abs=1e-2)
 
 
+def test_a_release_at_twice_the_rate_steps_twice_as_far() -> None:
+    once = releaser().release(devices(1), noise(1)) - START
+    twice = releaser().release(devices(1), noise(1), 2.0 * RATE) - START
+    assert twice == pytest.approx(2.0 * once, abs=1e-5)
+
+
 @settings(max_examples=25)
 @given(st.permutations(range(5)), st.integers(0, 99))
 def test_the_order_of_contributions_does_not_matter(order: list[int], seed: int) -> None:

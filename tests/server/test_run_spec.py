@@ -44,9 +44,20 @@ def test_composition_and_sampler_share_delta() -> None:
     assert 0.0 < spec.sampler_delta < spec.accounted_delta < spec.delta
 
 
+def test_the_learning_rate_falls_in_equal_steps_to_the_last_round() -> None:
+    spec = RunSpec(**(USUAL | {"final_learning_rate": 0.01}))
+    rates = [spec.learning_rate_at(number) for number in range(1, 6)]
+    assert rates == pytest.approx([0.02, 0.0175, 0.015, 0.0125, 0.01])
+
+
+def test_without_a_final_learning_rate_it_stays() -> None:
+    assert {RunSpec(**USUAL).learning_rate_at(number) for number in range(1, 6)} == {0.02}
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"final_learning_rate": 0.0},
         {"rounds": 0},
         {"cohort_size": 0},
         {"cohort_size": 101},
