@@ -100,4 +100,4 @@ def simulate(
         sys.stdout.write(json.dumps(run.to_dict(), ensure_ascii=False) + "\n")
         return
     show_summary(run)
-    show_device(run, runs / "publisher.pub")
+    show_device(run)

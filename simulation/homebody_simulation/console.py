@@ -1,7 +1,6 @@
 """What a run shows in a terminal: a bar on a TTY, one plain line a round elsewhere."""
 
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -131,14 +130,14 @@ def show_summary(run: SimulatedRun) -> None:
     console.print(f"bundle  {run.bundle}", highlight=False, soft_wrap=True)
 
 
-def show_device(run: SimulatedRun, trusted_key: Path) -> None:
+def show_device(run: SimulatedRun) -> None:
     """Let one simulated device open the bundle and print its ten best with reasons."""
     request = run.report["data"]
     data = load_dataset(request["name"], **request["options"]).interactions
     lengths = data.ptr[1:] - data.ptr[:-1]
     device_number = int(lengths.argsort(kind="stable")[len(lengths) // 2])  # neither cold nor hot
     titles = dict(zip(data.catalog.ids, data.catalog.titles, strict=True))
-    trust = trust_key(read_public_key(trusted_key))
+    trust = trust_key(read_public_key(run.trusted_key))
     device = Device(open_model(run.bundle, trust, now=int(time.time())), titles=titles)
     history = [data.catalog.ids[i] for i in data.history(device_number)[-64:]]
     for product in history:

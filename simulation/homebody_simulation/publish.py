@@ -15,9 +15,10 @@ from homebody_simulation.setup import Prepared
 
 
 def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Sign the model; the publisher's key is made once for all runs of the folder."""
+    """Sign the model; a key is made once for all runs of the folder."""
     folder, catalog = prepared.folder, prepared.dataset.interactions.catalog
-    key = publisher(prepared.request.runs)
+    name = signer(prepared)
+    key = signing_key(prepared.request.runs, name)
     now = int(time.time())
     if folder.bundle.exists():
         shutil.rmtree(folder.bundle)  # of a conclusion that did not come to its end
@@ -37,12 +38,22 @@ def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) ->
         sign=lambda message: (key.key_id, key.sign(message)),
     )
     size = sum(file.stat().st_size for file in folder.bundle.iterdir())
-    return {"path": str(folder.bundle), "bytes": size, "digest": digest, "key": key.key_id}
+    return {"path": str(folder.bundle), "bytes": size, "digest": digest, "signer": name}
 
 
-def publisher(runs: Path) -> SigningKey:
-    """Return the key that signs the bundles of ``runs``; made at its first use, mode 0600."""
-    secret, public = runs / "publisher.key", runs / "publisher.pub"
+def signer(prepared: Prepared) -> str:
+    """Return who signs a run's model: ``publisher``, or ``laboratory`` for one nobody may use.
+
+    A seeded run's noise can be drawn again and a reference has none: an app that pins the
+    publisher's key refuses both.
+    """
+    laboratory = prepared.request.seed is not None or prepared.spec.ceiling is None
+    return "laboratory" if laboratory else "publisher"
+
+
+def signing_key(runs: Path, name: str) -> SigningKey:
+    """Return the key ``name`` of ``runs``; made at its first use, mode 0600."""
+    secret, public = runs / f"{name}.key", runs / f"{name}.pub"
     if secret.exists():
         return SigningKey.load(secret)
     key = SigningKey.generate()

@@ -65,6 +65,11 @@ class SimulatedRun:
         return self.folder / "model.hbm"
 
     @property
+    def trusted_key(self) -> Path:
+        """The public key the bundle is signed with: the publisher's, or the laboratory's."""
+        return self.folder.parent / f"{self.report['bundle']['signer']}.pub"
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Test metrics of the model, means over devices."""
         return _means(self.report["utility"]["model"])

@@ -37,9 +37,7 @@ def test_the_base_install_is_small_and_ranks(tmp_path: Path, tiny_run: Simulated
     run(sys.executable, "-m", "venv", venv)
     python = venv / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ROOT)
-    answer = json.loads(
-        run(python, "-I", "-c", USE, tiny_run.bundle, tiny_run.folder.parent / "publisher.pub")
-    )
+    answer = json.loads(run(python, "-I", "-c", USE, tiny_run.bundle, tiny_run.trusted_key))
     assert answer == {"ranked": 10, "heavy": []}
     packages = next((venv / "lib").glob("python*/site-packages"))
     size = sum(

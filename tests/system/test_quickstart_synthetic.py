@@ -10,6 +10,7 @@ from homebody import Device, simulate
 from homebody_client.explain import Reason
 from homebody_privacy.errors import IntegrityError
 from homebody_simulation.datasets import load_dataset
+from homebody_simulation.publish import signing_key
 from homebody_simulation.simulate import SimulatedRun
 
 DEVICES, ITEMS = 150, 60
@@ -51,7 +52,7 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
 
 def test_a_device_ranks_with_the_bundle_and_says_why(run: SimulatedRun) -> None:
     data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
-    key = run.folder.parent / "publisher.pub"
+    key = run.trusted_key
     device = Device.open(run.bundle, trusted_key=key)
     for item in data.history(3):
         device.record(data.catalog.ids[item])
@@ -65,7 +66,7 @@ def test_two_devices_of_other_histories_get_other_lists(run: SimulatedRun) -> No
     data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
     lists = []
     for number in (0, 1, 2):
-        device = Device.open(run.bundle, trusted_key=run.folder.parent / "publisher.pub")
+        device = Device.open(run.bundle, trusted_key=run.trusted_key)
         for item in data.history(number):
             device.record(data.catalog.ids[item])
         lists.append(tuple(item.product_id for item in device.recommend(n=10)))
@@ -79,6 +80,27 @@ def test_a_bundle_another_key_signed_is_refused(run: SimulatedRun, tmp_path: Pat
         Device.open(run.bundle, trusted_key=other)
 
 
+@pytest.mark.parametrize(("epsilon", "seed"), [(4.0, 1), (None, None)], ids=["seeded", "no noise"])
+def test_the_publisher_signs_no_model_of_the_laboratory(
+    tiny_config: Path, tmp_path: Path, epsilon: float | None, seed: int | None
+) -> None:
+    run = simulate(
+        "synthetic",
+        devices=40,
+        items=20,
+        config=tiny_config,
+        epsilon=epsilon,
+        rounds=1,
+        seed=seed,
+        runs=tmp_path,
+    )
+    assert run.trusted_key.name == "laboratory.pub"
+    signing_key(tmp_path, "publisher")
+    with pytest.raises(IntegrityError, match="0 trusted keys signed it"):
+        Device.open(run.bundle, trusted_key=tmp_path / "publisher.pub")
+    assert len(Device.open(run.bundle, trusted_key=run.trusted_key).recommend(n=5)) == 5
+
+
 def test_the_key_of_coins_and_noise_is_gone(run: SimulatedRun) -> None:
     assert not (run.folder / "run.key").exists()
-    assert (run.folder.parent / "publisher.key").stat().st_mode & 0o077 == 0
+    assert run.trusted_key.with_suffix(".key").stat().st_mode & 0o077 == 0
