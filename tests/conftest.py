@@ -1,10 +1,15 @@
-"""The privacy config of the repository, with some of its figures changed."""
+"""What all tests share: no deadlines, and the repository's privacy config with figures changed."""
 
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline measures the machine, not the code: a busy one would fail at random.
+settings.register_profile("homebody", deadline=None)
+settings.load_profile("homebody")
 
 _ROOT = Path(__file__).resolve().parents[1]
 
