@@ -48,8 +48,10 @@ def poisson_cohort(
     if registered[0] < 0 or (np.diff(registered) <= 0).any():
         raise ValueError("registered must be device numbers, ascending and without repeats")
     words = coins.words(int(registered[-1]) + 1)[registered]
-    threshold = min(int(sampling_rate * _FULL), _FULL - 1)
-    drawn = registered[words <= np.uint64(threshold)] if sampling_rate < 1.0 else registered
+    # Rounded down and compared strictly: nobody is drawn with more than the accounted rate.
+    drawn = registered
+    if sampling_rate < 1.0:
+        drawn = registered[words < np.uint64(int(sampling_rate * _FULL))]
     if len(drawn) <= cohort_cap:
         return drawn
     lots = coins.words(len(drawn))  # a tie has probability 2**-64 per pair: order decides it

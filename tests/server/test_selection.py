@@ -51,6 +51,23 @@ def test_each_device_takes_part_as_often_as_any_other_and_on_its_own() -> None:
     assert np.abs(together).max() < 5 / np.sqrt(rounds)
 
 
+class OneWord:
+    """Coins that all show the same word."""
+
+    def __init__(self, word: int) -> None:
+        """Show ``word``."""
+        self.word = word
+
+    def words(self, n: int) -> npt.NDArray[np.uint64]:
+        """Return it n times."""
+        return np.full(n, self.word, np.uint64)
+
+
+def test_exactly_the_accounted_share_of_words_draws_a_device() -> None:
+    assert len(poisson_cohort(everyone(3), 0.25, 3, OneWord(2**62 - 1))) == 3
+    assert len(poisson_cohort(everyone(3), 0.25, 3, OneWord(2**62))) == 0
+
+
 @settings(max_examples=60)
 @given(st.sets(st.integers(0, 80), max_size=40), st.sets(st.integers(0, 80)), st.floats(0.01, 1.0))
 def test_a_coin_does_not_depend_on_who_else_enrolled(
