@@ -19,7 +19,7 @@ from homebody_client.host import Host
 from homebody_models.two_tower import TwoTower
 from homebody_privacy.config import RecordLevel
 from homebody_privacy.errors import PolicyViolationError
-from homebody_privacy.lattice import Lattice
+from homebody_privacy.lattice import RECORD_BITS, Lattice
 from homebody_privacy.lattice_optimizer import LatticeDPOptimizer
 from homebody_privacy.noise import rounded_gaussian
 from homebody_privacy.stream import NoiseStream, derive_key, fresh_key
@@ -27,7 +27,6 @@ from homebody_privacy.stream import NoiseStream, derive_key, fresh_key
 BLOCK = 8
 """Events of one example: seven as input, the eighth as target."""
 
-_BITS = 20
 _LEARNING_RATE = 1.0
 
 
@@ -120,7 +119,9 @@ class _Engine(PrivacyEngine):  # type: ignore[misc]  # opacus ships no types
         return LatticeDPOptimizer(
             optimizer,
             lattice=self._lattice,
-            noise=lambda dim: rounded_gaussian(dim, noise_multiplier * 2**_BITS, self._stream),
+            noise=lambda dim: rounded_gaussian(
+                dim, noise_multiplier * 2**RECORD_BITS, self._stream
+            ),
             noise_multiplier=noise_multiplier,
             expected_batch_size=max(1, expected_batch_size),
         )
@@ -207,7 +208,9 @@ def _train(
         ),
         collate_fn=_stack,
     )
-    engine = _Engine(Lattice(clip_norm=level.max_grad_norm, bits=_BITS), derive_key(key, "noise"))
+    engine = _Engine(
+        Lattice(clip_norm=level.max_grad_norm, bits=RECORD_BITS), derive_key(key, "noise")
+    )
     private, optimizer, batches = engine.make_private(
         module=module,
         optimizer=torch.optim.SGD(module.parameters(), lr=_LEARNING_RATE),

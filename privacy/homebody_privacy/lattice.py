@@ -16,6 +16,9 @@ from .clipping import clip_update
 BITS: Final = range(16, 21)
 """Allowed lattice bits: fewer truncate dense updates away, more leave room for few devices."""
 
+RECORD_BITS: Final = 20
+"""Lattice bits of the record level: its sums never leave the device, so the finest will do."""
+
 _SHRINK: Final = 1.0 - 2.0**-40  # dwarfs every rounding between the clip and the grid
 
 

@@ -15,7 +15,7 @@ from homebody_privacy.record import (
     epsilon_record,
     participations_at_most,
 )
-from homebody_server.run_spec import SAMPLER_EPSILON
+from homebody_server.run_spec import SAMPLER_EPSILON, accounted_delta
 from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
 
@@ -76,7 +76,9 @@ def privacy_report(
         "accountant_version": version("dp-accounting"),
         # Opacus composes what it is given in one sampling scheme; across runs it is not asked.
         "epsilon_prv": None if earlier else _cross_check(own, spec.delta),
-        "epsilon_unamplified": round_up(epsilon_unamplified(charges, spec.accounted_delta), 1),
+        "epsilon_unamplified": round_up(
+            epsilon_unamplified(charges, spec.accounted_delta) + SAMPLER_EPSILON, 1
+        ),
         "budget_scope": dp.budget_scope,
         "earlier": bool(earlier),
     }
@@ -104,14 +106,15 @@ def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any]:
         noise_multiplier=record.noise_multiplier,
     )
     rate = spec.charge().sampling_rate
-    spent = epsilon_record(per_round, record.delta, rounds=rounds, sampling_rate=rate)
+    delta = accounted_delta(record.delta)
+    spent = epsilon_record(per_round, delta, rounds=rounds, sampling_rate=rate)
     return {
-        "spent": round_up(spent, 3),
+        "spent": round_up(spent + SAMPLER_EPSILON, 3),
         "delta": record.delta,
         "accountant": "prv",
         "mechanism": "dp-sgd",
         "unit": "record",
-        "rounds": participations_at_most(rounds, rate, record.delta),
+        "rounds": participations_at_most(rounds, rate, delta),
     }
 
 

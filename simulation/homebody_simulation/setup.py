@@ -20,9 +20,11 @@ from homebody_privacy.config import PrivacyConfig, check_population
 from homebody_privacy.errors import (
     InfeasibleError,
     IntegrityError,
+    InvalidFileError,
     PolicyViolationError,
     UsageError,
 )
+from homebody_privacy.lattice import RECORD_BITS, Lattice
 from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.stream import derive_key, fresh_key
 from homebody_server.run_folder import RunFolder, TrainState
@@ -86,7 +88,7 @@ def prepare(request: Request) -> Prepared:
     key = fresh_key() if request.seed is None else derive_key(_SEEDED, "seed", request.seed)
     spec = replace(spec, tensors=dict(model.layout.shapes))
     if spec.ceiling is not None:
-        _check_sampler(spec, model.layout.size)
+        _check_sampler(spec, config, model.layout.size)
     seed = int.from_bytes(derive_key(key, "init"), "little")
     initial = model.init(np.random.default_rng(seed))
     _write_folder(folder, request, key, initial, _description(request, dataset, model_spec, spec))
@@ -109,15 +111,25 @@ def _write_folder(
     initial: npt.NDArray[np.float32],
     description: Mapping[str, Any],
 ) -> None:
-    """Write the folder of a run so that it appears whole or not at all."""
+    """Write the folder of a run so that it appears whole or not at all.
+
+    Raises:
+        InvalidFileError: If it cannot be written.
+    """
     unfinished = RunFolder(folder.path.with_name(f".{folder.name}.new"))
     shutil.rmtree(unfinished.path, ignore_errors=True)
-    unfinished.path.mkdir(parents=True)
-    shutil.copyfile(request.config_file, unfinished.config_file)
-    unfinished.save_state(TrainState(1, initial, {}))
-    unfinished.write_key(key)
-    unfinished.write_json("run.json", description)
-    unfinished.path.rename(folder.path)
+    try:
+        unfinished.path.mkdir(parents=True)
+        shutil.copyfile(request.config_file, unfinished.config_file)
+        unfinished.save_state(TrainState(1, initial, {}))
+        unfinished.write_key(key)
+        unfinished.write_json("run.json", description)
+        unfinished.path.rename(folder.path)
+    except OSError as error:
+        raise InvalidFileError(
+            f"{folder.path} cannot be written: {error.strerror}",
+            fix="name another folder with --runs, or make room in this one",
+        ) from error
 
 
 def reopen(runs: Path, name: str) -> Prepared:
@@ -125,20 +137,25 @@ def reopen(runs: Path, name: str) -> Prepared:
 
     Raises:
         InvalidFileError: If there is no such run.
-        IntegrityError: If the data or the config are not what the run was started with.
+        IntegrityError: If run.json is damaged, or the data or the config are not what the run was
+            started with.
     """
     folder = RunFolder(runs / name)
     asked = folder.read_json("run.json")
-    values = asked["request"]
-    request = Request(**{**values, "config_file": folder.config_file, "runs": runs, "name": name})
+    own = {"config_file": folder.config_file, "runs": runs, "name": name}
+    try:
+        request = Request(**{**asked["request"], **own})
+        spec = RunSpec.from_dict(asked["spec"])
+        model_spec = ModelSpec(asked["model"]["name"], asked["model"]["options"])
+        digest = asked["data"]["digest"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(f"{folder.path / 'run.json'} is not what a run writes") from error
     config = PrivacyConfig.load(folder.config_file)
-    spec = RunSpec.from_dict(asked["spec"])
     if config.digest() != spec.config_digest:
         raise IntegrityError(f"{folder.config_file} is not the config the run was started with")
     dataset = load_dataset(request.data, root=None, **request.options)
-    if dataset.interactions.digest() != asked["data"]["digest"]:
+    if dataset.interactions.digest() != digest:
         raise IntegrityError(f"data set {request.data!r} is not what the run was started with")
-    model_spec = ModelSpec(asked["model"]["name"], asked["model"]["options"])
     return Prepared(
         request=request,
         folder=folder,
@@ -255,17 +272,25 @@ def _check_cohort(config: PrivacyConfig, cohort: int, devices: int) -> None:
         )
 
 
-def _check_sampler(spec: RunSpec, size: int) -> None:
+def _check_sampler(spec: RunSpec, config: PrivacyConfig, size: int) -> None:
     """Refuse a run so long that the noise sampler's error outgrows the room kept for it."""
-    mechanism = GaussianMechanism(lattice=spec.lattice, noise_multiplier=spec.noise_multiplier)
-    if (
-        mechanism.sampler_delta(size, spec.rounds) > spec.sampler_delta
-        or mechanism.sampler_epsilon(size, spec.rounds) > SAMPLER_EPSILON
-    ):
-        raise InfeasibleError(
-            f"delta = {spec.delta:g} is too small for {spec.rounds} rounds of {size:,} parameters",
-            fix="raise dp.delta, or ask for fewer rounds or a smaller model",
-        )
+    user = GaussianMechanism(lattice=spec.lattice, noise_multiplier=spec.noise_multiplier)
+    draws = [("dp.delta", spec.delta, user, spec.rounds)]
+    record = config.dp.record
+    if record is not None and record.enabled:
+        lattice = Lattice(clip_norm=record.max_grad_norm, bits=RECORD_BITS)
+        level = GaussianMechanism(lattice=lattice, noise_multiplier=record.noise_multiplier)
+        draws.append(("dp.record.delta", record.delta, level, spec.rounds * record.steps))
+    for field_name, delta, mechanism, releases in draws:
+        if (
+            mechanism.sampler_delta(size, releases) > delta - accounted_delta(delta)
+            or mechanism.sampler_epsilon(size, releases) > SAMPLER_EPSILON
+        ):
+            raise InfeasibleError(
+                f"{field_name} = {delta:g} is too small for {releases} draws of noise for "
+                f"{size:,} parameters",
+                fix=f"raise {field_name}, or ask for fewer rounds or a smaller model",
+            )
 
 
 def _description(

@@ -92,6 +92,24 @@ def test_a_delta_the_sampler_cannot_keep_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_record_level_delta_the_sampler_cannot_keep_is_refused(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    record = """
+[dp.record]
+enabled = true
+max_grad_norm = 1.0
+noise_multiplier = 1.0
+sampling_rate = 0.25
+steps = 4
+delta = 1e-12
+"""
+    config = write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-3, more=record)
+    with pytest.raises(InfeasibleError, match=r"dp\.record\.delta"):
+        prepare(request(config, tmp_path / "runs"))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "text", [None, "", "schema = 3", "not toml [", "\xff"], ids=["absent", *"abcd"]
 )
@@ -175,6 +193,24 @@ def test_a_run_opens_again_as_it_was(prepared: Prepared) -> None:
 def test_a_run_that_is_not_there_cannot_go_on(tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError, match=r"run\.json"):
         reopen(tmp_path, "autumn")
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_refused(
+    small_config: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    runs.write_text("a file, not a folder")
+    with pytest.raises(InvalidFileError, match="cannot be written"):
+        prepare(request(small_config, runs, name="x"))
+    assert runs.read_text() == "a file, not a folder"
+
+
+@pytest.mark.parametrize("part", ["request", "spec", "model", "data"])
+def test_a_run_whose_description_is_damaged_does_not_go_on(prepared: Prepared, part: str) -> None:
+    asked = prepared.folder.read_json("run.json")
+    prepared.folder.write_json("run.json", {**asked, part: {"no": "such field"}})
+    with pytest.raises(IntegrityError, match=r"run\.json"):
+        reopen(prepared.request.runs, prepared.folder.name)
 
 
 def test_a_run_whose_config_was_changed_does_not_go_on(prepared: Prepared) -> None:
