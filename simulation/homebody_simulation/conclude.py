@@ -21,18 +21,15 @@ class Timing:
 
     Attributes:
         seconds: Wall seconds of training.
-        device_rounds: Devices trained, over all rounds; 0 where the runtime does not say.
-        rounds: Rounds run in this process, for the expected number of devices.
+        rounds: Rounds run in that time.
     """
 
     seconds: float
-    device_rounds: int
     rounds: int
 
     def devices_per_second(self, cohort_size: int) -> float:
-        """Return devices trained per second; the expected number where none was counted."""
-        trained = self.device_rounds or self.rounds * cohort_size
-        return trained / self.seconds if self.seconds > 0.0 else 0.0
+        """Return expected devices per second: how many really came is nobody's to know."""
+        return self.rounds * cohort_size / self.seconds if self.seconds > 0.0 else 0.0
 
 
 def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Run the two Flower apps: in this process (``cohort``) or on Flower's simulation (``ray``).
 
 The apps are the same; only who carries the messages differs. ``ray`` is a simulation on one's own
-machine: loopback without TLS, no real person's data.
+machine: the SuperLink on loopback, Ray on the machine's own address, no TLS, no real person's data.
 """
 
 import http.client

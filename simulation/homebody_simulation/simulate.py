@@ -162,7 +162,7 @@ def _carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     stopped = _stopped(outcome)
     if stopped is not None and last == 1:
         raise stopped  # before the first release: there is nothing to report
-    timing = Timing(seconds=seconds, device_rounds=meter.replies, rounds=last - first)
+    timing = Timing(seconds=seconds, rounds=last - first)
     report = conclude(prepared, meter, timing)
     folder.destroy_key()
     (folder.path / "outcome.json").unlink()

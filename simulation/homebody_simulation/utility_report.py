@@ -18,7 +18,7 @@ _NAMES = ("ndcg@10", "hit@10", "mrr@10", "recall@10", "coverage@10", "novelty@10
 _BOOTSTRAP_SEED = 2026
 _IN_WORDS = {"again": "next item, repeats included", "new": "next new item"}
 _PROTOCOL = """\
-Leave-one-out by time: the last event of each device is the test, opened once; the one before is \
+Leave-one-out by time: the last event of each device is the test; the one before is \
 the validation item; the model was trained on the rest. Full ranking of the catalog, a tie counts \
 half; intervals are 95 % bootstrap over devices."""
 _LABORATORY = """\
@@ -52,6 +52,7 @@ def utility_report(prepared: Prepared, parameters: npt.NDArray[np.float32]) -> d
         "task": task.kind,
         "task_in_words": _IN_WORDS[task.kind],
         "protocol": _PROTOCOL,
+        "test_opened": prepared.split.test.opened,
         "laboratory": _LABORATORY,
         "names": list(_NAMES),
         "model": _values(mine),
