@@ -29,7 +29,11 @@ _EXTRAS = {
 }
 """Extra that brings each optional module, and with it all the command needs."""
 
-_GROUPS = (("homebody_simulation.cli", "simulate"), ("homebody_client.cli", "recommend"))
+_GROUPS = (
+    ("homebody_simulation.cli", "simulate"),
+    ("homebody_simulation.plan_cli", "plan"),
+    ("homebody_client.cli", "recommend"),
+)
 _INTERRUPTED = 130
 
 

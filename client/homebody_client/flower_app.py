@@ -4,17 +4,22 @@ Every exit of a node is ``_reply``. An exception must not leave a device (Flower
 to the server), so what goes wrong is answered with a code.
 """
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from homebody_client.allowance import metric_allowance, training_allowance
+from homebody_client.figures import figure_contribution
 from homebody_client.host import Host, open_host
 from homebody_client.training import shard_contribution
+from homebody_models.device_metrics import figure_names
 from homebody_privacy import messages
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
-from homebody_privacy.messages import Invitation
+from homebody_privacy.messages import Invitation, Question
 
 Opener = Callable[[Context], Host]
 Work = Callable[[Message, Host], RecordDict]
@@ -72,6 +77,10 @@ def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -
     def train(msg: Message, context: Context) -> Message:
         return answer(msg, context, _contribution)
 
+    @client.evaluate()
+    def evaluate(msg: Message, context: Context) -> Message:
+        return answer(msg, context, _figures)
+
     return client
 
 
@@ -82,14 +91,50 @@ def _enrolment(_: Message, host: Host) -> RecordDict:
 
 def _contribution(msg: Message, host: Host) -> RecordDict:
     """Train the invited devices and return the sum of their integers."""
-    invitation = Invitation.from_record(msg.content.config_records[messages.INVITATION])
-    if invitation.config_digest != host.config_digest:
+    asked = Invitation.from_record(msg.content.config_records[messages.INVITATION])
+    _check_digest(asked.config_digest, host)
+    if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
+        raise PolicyViolationError("the config in force has one clip norm")
+    parameters = _parameters(msg)
+    joining = asked.devices
+    if host.participation is not None:
+        allowance = training_allowance(host.config, asked.run, parameters.size)
+        joining = host.admitted(asked.devices, allowance, asked.round, _digest(parameters))
+    total = shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
+    return _integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
+
+
+def _figures(msg: Message, host: Host) -> RecordDict:
+    """Return the sum of what the asked devices add to a figure."""
+    asked = Question.from_record(msg.content.config_records[messages.QUESTION])
+    _check_digest(asked.config_digest, host)
+    metric = host.config.metrics.get(asked.metric)
+    if metric is None:
+        raise PolicyViolationError("the config in force does not list this metric")
+    parameters = _parameters(msg)
+    allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
+    joining = host.admitted(asked.devices, allowance, asked.round, _digest(parameters))
+    total = np.zeros(len(figure_names(asked.metric)), np.int64)
+    for device in joining:
+        total += figure_contribution(host, device, parameters, asked.metric)
+    return _integers(total, fits=False)
+
+
+def _check_digest(digest: str, host: Host) -> None:
+    if digest != host.config_digest:
         raise PolicyViolationError("the server runs another privacy config")
-    parameters = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
-    total = shard_contribution(
-        host, invitation.devices, parameters.astype(np.float32), invitation.round
-    )
-    fits = len(invitation.devices) <= host.lattice.max_devices
+
+
+def _parameters(msg: Message) -> npt.NDArray[np.float32]:
+    array = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
+    return array.astype(np.float32)
+
+
+def _digest(parameters: npt.NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
+
+
+def _integers(total: npt.NDArray[np.int64], *, fits: bool) -> RecordDict:
     integers = total.astype(np.int32) if fits else total
     return RecordDict({messages.UPDATE: ArrayRecord({messages.CONTRIBUTION: Array(integers)})})
 

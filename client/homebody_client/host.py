@@ -9,10 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.participation import Allowance
+from homebody_client.participation_store import ParticipationStore
+from homebody_client.record_files import RecordFiles
+from homebody_client.record_state import RecordCeiling
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.zoo import ModelSpec
@@ -21,6 +26,9 @@ from homebody_privacy.errors import PolicyViolationError
 from homebody_privacy.lattice import Lattice
 
 Setting = str | int | float | bool
+
+HELD_OUT: Final = "held_out.npy"
+"""Name of the file of held-out items, in a population's folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,11 @@ class Host:
         record_key: Key of record-level coins and noise in a simulation, so that it can be resumed;
             None draws from the system, as every deployment does.
         lattice: Bound and step of one device's contribution.
+        participation: The devices' own record of what they joined; None where nothing is
+            promised, in a laboratory reference without noise.
+        records: What the devices' records have spent, where the record level is on.
+        held_out: Item of each device's latest event, which it does not train on, -1 for none;
+            None where no device holds one back.
     """
 
     config: PrivacyConfig
@@ -47,6 +60,9 @@ class Host:
     example_key: bytes = field(repr=False)
     record_key: bytes | None = field(repr=False)
     lattice: Lattice
+    participation: ParticipationStore | None = field(repr=False, default=None)
+    records: RecordFiles | None = field(repr=False, default=None)
+    held_out: npt.NDArray[np.int32] | None = field(repr=False, default=None)
 
     def __post_init__(self) -> None:
         """Compute the digest every invitation is compared with."""
@@ -61,6 +77,34 @@ class Host:
         if device not in self.devices:
             raise ValueError("the device is not hosted by this node")
         return self.histories.history(device)
+
+    def held_out_item(self, device: int) -> int | None:
+        """Return the item of a device's latest event, or None if it holds none back. Secret."""
+        item = -1 if self.held_out is None else int(self.held_out[device])
+        return None if item < 0 else item
+
+    def admitted(
+        self, devices: tuple[int, ...], allowance: Allowance, number: int, model: str
+    ) -> tuple[int, ...]:
+        """Return the devices that may join a round by their own record, which counts them. Secret.
+
+        The others answer zeros: a device that is asked too early or too often adds nothing.
+
+        Args:
+            devices: Who is asked.
+            allowance: What the config allows.
+            number: Round, from 1.
+            model: SHA-256 of the broadcast model, as hex.
+
+        Raises:
+            IntegrityError: If the record was deleted, cut or put back.
+        """
+        if self.participation is None:
+            return devices
+        refused = self.participation.admit_many(devices, allowance, number, digest=model)
+        joining = tuple(device for device in devices if device not in refused)
+        self.participation.record_many(joining, allowance, number, model)
+        return joining
 
 
 def shard(devices: int, part: int, parts: int) -> frozenset[int]:
@@ -81,7 +125,8 @@ def open_host(run_config: Mapping[str, Setting], node_config: Mapping[str, Setti
     Args:
         run_config: ``privacy-file``, ``population`` (folder), ``model`` (JSON), ``clip-norm``,
             ``lattice-bits``, ``reference`` (a laboratory run without differential privacy),
-            ``example-key`` and ``record-key`` (hex).
+            ``example-key`` and ``record-key`` (hex), ``participation`` (folder of the devices' own
+            records, not for a reference).
         node_config: ``partition-id`` and ``num-partitions``, as Flower's simulation sets them.
 
     Raises:
@@ -96,7 +141,9 @@ def open_host(run_config: Mapping[str, Setting], node_config: Mapping[str, Setti
     own = Lattice(clip_norm=config.dp.clip_norm, bits=config.dp.lattice_bits)
     if not run_config["reference"] and lattice != own:
         raise PolicyViolationError("the run's clip norm or lattice is not the privacy config's")
-    histories = Interactions.load(Path(str(run_config["population"])))
+    population = Path(str(run_config["population"]))
+    histories = Interactions.load(population)
+    held_out = population / HELD_OUT
     model = json.loads(str(run_config["model"]))
     parts = int(node_config["num-partitions"])
     return Host(
@@ -107,4 +154,37 @@ def open_host(run_config: Mapping[str, Setting], node_config: Mapping[str, Setti
         example_key=bytes.fromhex(str(run_config["example-key"])),
         record_key=bytes.fromhex(str(run_config["record-key"])),
         lattice=lattice,
+        participation=_participation(run_config, int(node_config["partition-id"])),
+        records=_records(config, run_config),
+        held_out=np.load(held_out, allow_pickle=False) if held_out.exists() else None,
     )
+
+
+def record_files(config: PrivacyConfig, folder: Path, key: bytes) -> RecordFiles | None:
+    """Return where simulated devices keep what their records have spent; None if that is off.
+
+    Args:
+        config: Config in force.
+        folder: Folder of the devices' own records.
+        key: Key of the record level in this run; it names the files. Secret.
+    """
+    record = config.dp.record
+    if record is None or not record.enabled:
+        return None
+    limit = record.epsilon_max
+    ceiling = None if limit is None else RecordCeiling(epsilon=limit, delta=record.delta)
+    return RecordFiles(folder, key, ceiling)
+
+
+def _records(config: PrivacyConfig, run_config: Mapping[str, Setting]) -> RecordFiles | None:
+    if run_config["reference"]:
+        return None
+    key = bytes.fromhex(str(run_config["record-key"]))
+    return record_files(config, Path(str(run_config["participation"])), key)
+
+
+def _participation(run_config: Mapping[str, Setting], part: int) -> ParticipationStore | None:
+    if run_config["reference"]:
+        return None
+    folder = Path(str(run_config["participation"]))
+    return ParticipationStore.open(folder / f"devices-{part}.sqlite", anchors=None, durable=False)

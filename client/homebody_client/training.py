@@ -8,11 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_client.host import Host
+from homebody_privacy.adaptive_clip import vote
+from homebody_privacy.errors import BudgetExhaustedError
+from homebody_privacy.lattice import Lattice
 from homebody_privacy.stream import derive_key
 
 
 def contribution(
-    host: Host, device: int, parameters: npt.NDArray[np.float32], number: int
+    host: Host,
+    device: int,
+    parameters: npt.NDArray[np.float32],
+    number: int,
+    clip_norm: float | None = None,
 ) -> npt.NDArray[np.int32]:
     """Return one device's contribution to round ``number``, in lattice steps. Secret.
 
@@ -21,11 +28,39 @@ def contribution(
         device: Device number.
         parameters: Broadcast model, flat, of shape ``(size,)``. Public.
         number: Round, from 1.
+        clip_norm: The round's clip norm, where it adapts; None for the config's.
 
     Returns:
         int32 of shape ``(size,)`` with L2 norm at most ``2**lattice.bits``; zeros where the device
-        has too little history or its gradient is not finite.
+        has too little history or its gradient is not finite. Where the clip norm adapts, one entry
+        more: the device's vote.
     """
+    update = _update(host, device, parameters, number)
+    if clip_norm is None:
+        return host.lattice.contribution(update)
+    lattice = Lattice(clip_norm, host.lattice.bits)
+    own = np.array([vote(update, clip_norm)], dtype=np.int32)
+    return np.concatenate((lattice.contribution(update), own))
+
+
+def shard_contribution(
+    host: Host,
+    devices: tuple[int, ...],
+    parameters: npt.NDArray[np.float32],
+    number: int,
+    clip_norm: float | None = None,
+) -> npt.NDArray[np.int64]:
+    """Return the sum of the contributions of ``devices``, int64. Secret."""
+    total = np.zeros(parameters.size + (clip_norm is not None), np.int64)
+    for device in devices:
+        total += contribution(host, device, parameters, number, clip_norm)
+    return total
+
+
+def _update(
+    host: Host, device: int, parameters: npt.NDArray[np.float32], number: int
+) -> npt.NDArray[np.float64]:
+    """Return what a device would change, local minus global, not yet bounded. Secret."""
     seed = int.from_bytes(derive_key(host.example_key, "examples", number, device), "little")
     rng = np.random.default_rng(seed)
     history = host.history(device)
@@ -34,17 +69,14 @@ def contribution(
         # torch and opacus load here alone: a device without the record level does not need them.
         from homebody_client.record_level import local_update  # noqa: PLC0415
 
-        update = local_update(host, history, parameters, number=number, device=device)
-    else:
-        update = -host.model.local_gradient(parameters, history, rng).vector
-    return host.lattice.contribution(update)
-
-
-def shard_contribution(
-    host: Host, devices: tuple[int, ...], parameters: npt.NDArray[np.float32], number: int
-) -> npt.NDArray[np.int64]:
-    """Return the sum of the contributions of ``devices``, int64 of shape ``(size,)``. Secret."""
-    total = np.zeros(parameters.shape, np.int64)
-    for device in devices:
-        total += contribution(host, device, parameters, number)
-    return total
+        ledger = None if host.records is None else host.records.open(device)
+        try:
+            update = local_update(
+                host, history, parameters, number=number, device=device, ledger=ledger
+            )
+        except BudgetExhaustedError:  # its records have spent what they may: it adds nothing
+            return np.zeros(parameters.shape, np.float64)
+        if host.records is not None and ledger is not None:
+            host.records.anchor(device, ledger)
+        return update
+    return -host.model.local_gradient(parameters, history, rng).vector

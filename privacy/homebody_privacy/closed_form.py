@@ -7,7 +7,7 @@ https://arxiv.org/abs/1805.06530. This is no limit theorem: it holds for every r
 import math
 from collections.abc import Iterable
 
-from .charges import PoissonRounds
+from .charges import Charge
 
 _SQRT2 = math.sqrt(2.0)
 _SERIES_FROM = 26.0  # from here four terms are exact to 1e-12, and erfc has not underflowed
@@ -67,26 +67,54 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return high
 
 
-def epsilon_unamplified(charges: Iterable[PoissonRounds], delta: float) -> float:
-    """Return the loss toward whoever sees who takes part: no credit for sampling.
+def gaussian_mu(epsilon: float, delta: float) -> float:
+    """Return the greatest mu at which a Gaussian release is (epsilon, delta)-DP.
 
     Args:
-        charges: What was or will be released. A device is counted in every round.
+        epsilon: Loss, above 0 and finite.
         delta: Failure chance, above 0 and below 1.
 
     Returns:
-        The exact epsilon of mu = sqrt(sum of rounds / noise_multiplier**2); infinity without
-        noise, 0 without charges.
+        Mu to a relative 1e-13 and never above the root: ``gaussian_epsilon`` of it is at most
+        ``epsilon``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Examples:
+        >>> round(gaussian_mu(4.0, 1e-5), 5)
+        0.92493
+    """
+    if not 0.0 < epsilon < math.inf:
+        raise ValueError(f"epsilon must be finite and above 0, got {epsilon}")
+    if not 0.0 < delta < 1.0:
+        raise ValueError(f"delta must be above 0 and below 1, got {delta}")
+    low, high = 0.0, 1.0
+    while gaussian_delta(high, epsilon) <= delta:
+        low, high = high, 2.0 * high
+    while high - low > 1e-13 * high:
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if gaussian_delta(middle, epsilon) > delta else (middle, high)
+    while gaussian_epsilon(low, delta) > epsilon:  # the two roots round differently
+        low *= 1.0 - 1e-13
+    return low
+
+
+def epsilon_unamplified(charges: Iterable[Charge], delta: float) -> float:
+    """Return the loss toward whoever sees who takes part: no credit for sampling.
+
+    Args:
+        charges: What was or will be released. A sampled device is counted in every round.
+        delta: Failure chance, above 0 and below 1.
+
+    Returns:
+        The exact epsilon of mu = sqrt(sum of squared losses); infinity without noise, 0 without
+        charges.
 
     Raises:
         ValueError: If ``delta`` is out of range.
     """
-    squares = 0.0
-    for charge in charges:
-        if charge.rounds == 0:
-            continue
-        squared = charge.noise_multiplier**2
-        squares += charge.rounds / squared if squared > 0.0 else math.inf
+    squares = sum(charge.squared_loss for charge in charges)
     return gaussian_epsilon(math.sqrt(squares), delta)
 
 

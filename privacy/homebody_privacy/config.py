@@ -1,8 +1,8 @@
 """``privacy.toml``: what is processed, why, and how it is protected; the approved file.
 
-Strict: no unknown field, no number for a word, no NaN, and a default in three places only
-(``purposes.*.requires``, ``dp.lattice_bits``, ``dp.record``). What cannot be switched off is not
-a field. The digest is the SHA-256 of the RFC 8785 JSON with defaults filled in.
+Strict: no unknown field, no number for a word, no NaN, and few defaults, each named in its
+docstring. What cannot be switched off is not a field. The digest is the SHA-256 of the RFC 8785
+JSON with defaults filled in. The promise itself, ``[dp]``, is ``protection``'s.
 """
 
 import hashlib
@@ -14,25 +14,20 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from .charges import round_up
 from .errors import InfeasibleError, InvalidFileError, PolicyViolationError
+from .protection import STRICT, Name, Names, Protection
 
-_STRICT: Final = ConfigDict(
-    strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-)
 _LEAVING: Final = "training"  # the purpose every update is sent under
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Text = Annotated[str, Field(min_length=1)]
-Names = Annotated[tuple[Name, ...], Field(strict=False)]  # TOML has lists, not tuples
 
 
 class Activity(BaseModel):
     """Who processes, and for what."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: Text
     """What people know it as."""
@@ -45,7 +40,7 @@ class Activity(BaseModel):
 class Purpose(BaseModel):
     """One use of data: one switch, off until the person turns it on."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     title: Text
     """What the person reads beside the switch."""
@@ -58,7 +53,7 @@ class Purpose(BaseModel):
 class FeatureGroup(BaseModel):
     """Data that is allowed or refused together."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     fields: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
     """What is kept of each event."""
@@ -68,89 +63,35 @@ class FeatureGroup(BaseModel):
     """Days a row stays on the device."""
 
 
-class RecordLevel(BaseModel):
-    """DP-SGD on the device: a second promise, about one event, reported apart."""
+class Metric(BaseModel):
+    """A figure about people that may be released; what is not listed cannot be sent."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
-    enabled: bool = False
-    """Whether local training uses it."""
-    max_grad_norm: float = Field(gt=0)
-    """L2 bound of one record's gradient."""
+    purpose: Name
+    """The switch it is sent under; it must leave the device."""
+    features: Names
+    """Feature groups it reads; each must allow the purpose."""
     noise_multiplier: float = Field(gt=0)
-    """Noise on the sum of gradients / max_grad_norm."""
-    sampling_rate: float = Field(gt=0, le=1)
-    """Probability that a record is in a step's batch."""
-    steps: int = Field(ge=1)
-    """Optimizer steps in one round."""
-    delta: float = Field(gt=0, lt=1)
-    """Failure chance of this promise."""
+    """Noise on the sum over all devices, each of which adds a vector of norm at most 1."""
+    releases_per_run: int = Field(ge=1)
+    """How often in a run, at most once a round; all are charged."""
 
 
-class Protection(BaseModel):
-    """The promise to one user, and what keeps it."""
+class Aggregation(BaseModel):
+    """How the replies of a round are put together."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
-    unit: Literal["user"]
-    """All data of one device."""
-    adjacency: Literal["zero_out"]
-    """Two worlds differ in one device, whose contribution becomes zero."""
-    mechanism: Literal["gaussian"]
-    """Independent Gaussian noise on each round's sum."""
-    accountant: Literal["pld"]
-    """The reference; the limit-theorem accountant ("gdp") reports less than the truth."""
-    sampling: Literal["poisson"]
-    """One secret coin for each device and round."""
-    amplification: Literal[True]
-    """Epsilon takes credit for the secret coins; the figure without it is printed beside it."""
-    clip_norm: float = Field(ge=1e-200)
-    """L2 bound of one device's update, in model units."""
-    lattice_bits: int = Field(default=16, ge=16, le=20)
-    """Binary digits of the clip norm: step = clip_norm / 2**lattice_bits."""
-    rounds: int = Field(ge=1)
-    """Rounds of one run, fixed in advance."""
-    cohort_size: int = Field(ge=1)
-    """Expected cohort and constant denominator."""
-    cohort_cap: int = Field(ge=1)
-    """Most devices of one round, at least size + 5 * sqrt(size)."""
-    epsilon_max: float = Field(gt=0)
-    """Hard stop for everything that leaves, over the budget's scope."""
-    delta: float = Field(gt=0, lt=1)
-    """Failure chance; below 1 / population."""
-    budget_scope: Literal["run", "lifetime"]
-    """Whether runs on the same people spend one budget."""
-    tuning_data: Literal["public", "synthetic"]
-    """What the settings were tuned on; on private data it is a release, and none is charged."""
-    tuning_runs: int = Field(ge=0)
-    """How many tuning runs there were."""
-    record: RecordLevel | None = None
-    """The second layer; None where there is none."""
-
-    @model_validator(mode="after")
-    def _refuse_a_binding_cap(self) -> Self:
-        least = self.cohort_size + 5.0 * math.sqrt(self.cohort_size)
-        if self.cohort_cap < least:
-            raise ValueError(
-                f"cohort_cap must be at least {math.ceil(least)} = cohort_size + 5 * "
-                "sqrt(cohort_size): a cap that often binds costs most of the amplification"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_an_overflow(self) -> Self:
-        if self.cohort_cap << self.lattice_bits >= 1 << 31:
-            raise ValueError(
-                "cohort_cap * 2**lattice_bits must stay below 2**31, so that a sum fits 32 bits: "
-                "lower one of them"
-            )
-        return self
+    report_goal: int = Field(ge=1)
+    """Replies a round needs; with fewer it is void. Not with ``gaussian``: a decision that
+    depends on the secret number of devices would be a release."""
 
 
 class PrivacyConfig(BaseModel):
     """The whole file."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     version: Literal["privacy/1"] = Field(alias="schema")
     """Format of the file; ``schema`` in it."""
@@ -164,6 +105,10 @@ class PrivacyConfig(BaseModel):
     """The data by name."""
     dp: Protection
     """The promise to one user."""
+    metrics: dict[Name, Metric] = Field(default_factory=dict)
+    """Figures about people that may be released, by name; by default none."""
+    aggregation: Aggregation | None = None
+    """How replies are put together; by default every reply counts and no round is void."""
 
     @model_validator(mode="after")
     def _refuse_unknown_purposes(self) -> Self:
@@ -190,6 +135,37 @@ class PrivacyConfig(BaseModel):
             raise ValueError(f"purposes.{_LEAVING} is missing: updates are sent under it")
         if not training.leaves_device:
             raise ValueError(f"purposes.{_LEAVING}.leaves_device must be true: updates are sent")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_metrics_nobody_allowed(self) -> Self:
+        for name, metric in self.metrics.items():
+            purpose = self.purposes.get(metric.purpose)
+            if purpose is None or not purpose.leaves_device:
+                raise ValueError(
+                    f"metrics.{name}.purpose must be a purpose of this file that leaves the device"
+                )
+            for group in metric.features:
+                if group not in self.features or metric.purpose not in self.features[group].allow:
+                    raise ValueError(
+                        f"metrics.{name}.features names {group}, which does not allow "
+                        f"{metric.purpose}"
+                    )
+            if metric.releases_per_run > self.dp.rounds:
+                raise ValueError(f"metrics.{name}.releases_per_run must be at most dp.rounds")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_a_goal_for_secret_cohorts(self) -> Self:
+        if self.aggregation is None:
+            return self
+        if self.dp.mechanism == "gaussian":
+            raise ValueError(
+                "aggregation.report_goal needs dp.mechanism = blt: with gaussian no decision may "
+                "depend on how many came"
+            )
+        if self.aggregation.report_goal > self.dp.cohort_size:
+            raise ValueError("aggregation.report_goal must be at most dp.cohort_size")
         return self
 
     @classmethod
@@ -245,6 +221,8 @@ def check_population(config: PrivacyConfig, population: int) -> None:
             f"dp.cohort_size is {dp.cohort_size}, but the population has {population} devices",
             fix=f"set dp.cohort_size to at most {population} or enrol more devices",
         )
+    if dp.mechanism == "blt":
+        _check_separation(config, population)
     if dp.delta * population >= 1.0:
         raise PolicyViolationError(
             f"dp.delta is {dp.delta:g}, not below 1/population = {1 / population:.3g}: one device "
@@ -253,36 +231,23 @@ def check_population(config: PrivacyConfig, population: int) -> None:
         )
 
 
-def statement(config: PrivacyConfig, *, epsilon: float, rounds: int) -> str:
-    """Generate the one sentence a claim of this config may be made in.
-
-    Args:
-        config: Config the rounds ran under.
-        epsilon: Upper bound at user level, amplified, over the budget's scope; rounded up here.
-        rounds: Rounds charged.
-
-    Returns:
-        Unit, epsilon, delta, adjacency, who adds the noise, what is covered and what is not.
-
-    Raises:
-        ValueError: If ``epsilon`` is negative or NaN, or ``rounds`` is negative.
-    """
-    if not epsilon >= 0.0:
-        raise ValueError(f"epsilon must be at least 0, got {epsilon}")
-    if rounds < 0:
-        raise ValueError(f"rounds must be at least 0, got {rounds}")
-    if math.isinf(epsilon):
-        return f"No noise was added over {rounds} rounds: nothing is claimed about any user."
-    # A figure that was rounded up before stays what it is: its nearest float may lie above it.
-    rounded = epsilon if epsilon == round(epsilon, 3) else round_up(epsilon, 3)
-    shown = f"{rounded:.3f}".rstrip("0").rstrip(".")
-    scope = "this run" if config.dp.budget_scope == "run" else "all runs on the same devices"
-    return (
-        f"User level, (ε = {shown}, δ = {config.dp.delta:g}), zero-out adjacency, "
-        f"central noise added by the server, over {rounds} rounds; covers every model released by "
-        f"{scope}, toward recipients who cannot see which devices take part; does not cover "
-        "who takes part and when, facts about groups, or a second device of the same person."
-    )
+def _check_separation(config: PrivacyConfig, population: int) -> None:
+    """Refuse a plan that could not fill its rounds without asking a device too early."""
+    dp = config.dp
+    if dp.min_separation * dp.cohort_size > population:
+        raise InfeasibleError(
+            f"cohorts of {dp.cohort_size} that keep dp.min_separation = {dp.min_separation} need "
+            f"{dp.min_separation * dp.cohort_size} devices, the population has {population}",
+            fix=f"set dp.min_separation to at most {population // dp.cohort_size}, or ask for a "
+            "smaller --cohort",
+        )
+    if dp.rounds * dp.cohort_size > population * dp.max_rounds_per_device:
+        least = math.ceil(dp.rounds * dp.cohort_size / population)
+        raise InfeasibleError(
+            f"{dp.rounds} rounds of {dp.cohort_size} devices are more than {population} devices "
+            f"that join at most {dp.max_rounds_per_device} rounds each can fill",
+            fix=f"set dp.max_rounds_per_device to at least {least}, or ask for fewer rounds",
+        )
 
 
 def _check_known(field: str, names: tuple[str, ...], purposes: Mapping[str, Purpose]) -> None:

@@ -5,12 +5,17 @@ before the dependency is imported, so that nothing reports home.
 """
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 DATA: Final = "HOMEBODY_DATA"
 """Folder of data sets that may not be redistributed (MovieLens and others)."""
+
+STATE: Final = "HOMEBODY_STATE"
+"""Folder of what must outlive every run: the anchors of lifetime budgets. It belongs outside of
+backups of the runs it protects."""
 
 QUIET: Final = MappingProxyType(
     {
@@ -30,3 +35,16 @@ def silence(environ: MutableMapping[str, str] = os.environ) -> None:
         environ: Environment to change in place; the process's own by default.
     """
     environ.update(QUIET)
+
+
+def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what must outlive every run; it may not exist yet.
+
+    ``HOMEBODY_STATE``, else ``homebody`` in ``XDG_STATE_HOME`` or in ``~/.local/state``
+    (https://specifications.freedesktop.org/basedir-spec/latest/).
+    """
+    own = environ.get(STATE)
+    if own:
+        return Path(own)
+    shared = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(shared) / "homebody"

@@ -19,6 +19,8 @@ from homebody_privacy.lattice import Lattice
 
 Integers = npt.NDArray[np.int64]
 
+_MOST_FINE = 22  # a sum of 31 binary digits stays below 2**53, an integer float64 can hold
+
 
 class LatticeDPOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus ships no types
     """A ``DPOptimizer`` whose sum and noise are integers.
@@ -65,6 +67,11 @@ class LatticeDPOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus ships no 
         self._noise = noise
         self._devices = 1
 
+    def use_lattice(self, lattice: Lattice) -> None:
+        """Bound later samples by another clip norm: one that adapts, from releases alone."""
+        self._lattice = lattice
+        self.max_grad_norm = lattice.clip_norm
+
     def sum_of(self, devices: int) -> None:
         """Say that the next integer sample is the sum of ``devices`` bounded contributions."""
         if devices < 1:
@@ -95,8 +102,12 @@ class LatticeDPOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus ships no 
         params: list[Any] = self.params
         noise = self._noise(sum(p.numel() for p in params))
         for p, drawn in zip(params, self._split(noise), strict=True):
-            noised = (p.summed_grad + drawn).numpy()
-            p.grad = torch.from_numpy(self._lattice.decode(noised)).to(p.dtype)
+            noised = self._decoded(p.summed_grad.numpy(), drawn.numpy())
+            p.grad = torch.from_numpy(noised).to(p.dtype)
+
+    def _decoded(self, total: Integers, drawn: Integers) -> npt.NDArray[np.float64]:
+        """Return sum plus noise in model units."""
+        return self._lattice.decode(total + drawn)
 
     def _split(self, flat: Integers) -> list[torch.Tensor]:
         params: list[Any] = self.params
@@ -104,3 +115,36 @@ class LatticeDPOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus ships no 
         return [
             torch.from_numpy(part).reshape(p.shape) for part, p in zip(parts, params, strict=True)
         ]
+
+
+class BLTDPOptimizer(LatticeDPOptimizer):
+    """A ``LatticeDPOptimizer`` for noise on a finer lattice, correlated over steps.
+
+    DP-FTRL on Opacus: each step adds the next noise of one run (``mechanisms.BltMechanism``), in
+    units of ``2**-fine_bits`` of the sum's lattice. The released gradient is the whole integer
+    sum, shifted, plus that integer, in model units: a multiple of the fine step.
+
+    Args:
+        optimizer: Inner torch optimizer.
+        fine_bits: How much finer the noise's lattice is, in binary digits. Public.
+        options: As for ``LatticeDPOptimizer``.
+
+    Guarantees:
+        With the noise of a ``BltMechanism``, all steps of the run together are one Gaussian
+        mechanism of mu = its sensitivity / ``noise_multiplier`` under zero-out adjacency.
+
+    Raises:
+        ValueError: If a sum of 2**31 lattice units would not be exact on the fine lattice.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, fine_bits: int, **options: Any) -> None:  # noqa: ANN401
+        """Keep the finer step."""
+        super().__init__(optimizer, **options)
+        if not 0 <= fine_bits <= _MOST_FINE:
+            raise ValueError(f"fine_bits must be from 0 to {_MOST_FINE}, got {fine_bits}")
+        self._fine_bits = fine_bits
+
+    def _decoded(self, total: Integers, drawn: Integers) -> npt.NDArray[np.float64]:
+        """Return sum plus noise in model units, exact up to one rounding to float64."""
+        fine = (total << self._fine_bits) + drawn
+        return self._lattice.decode(fine) * 2.0**-self._fine_bits

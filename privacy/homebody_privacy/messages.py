@@ -10,7 +10,11 @@ message         direction  content
 ``query.enrol`` up         numbers of the enrolled devices this node hosts (public to the server)
 ``train``       down       ``Invitation`` and the model's parameters, float32 ``(size,)``
 ``train``       up         sum of the invited devices' lattice integers, ``(size,)``, int32 where
-                           it fits, else int64; or a decline: a code and nothing else
+                           it fits, else int64, one more for the votes where the clip norm adapts;
+                           or a decline: a code and nothing else
+``evaluate``    down       ``Question`` and the model's parameters
+``evaluate``    up         sum of the asked devices' figures on the lattice, ``(figures,)``, int64;
+                           or a decline
 ==============  =========  ====================================================================
 
 A reply holds no loss, no number of examples and no text: a free number would be a second,
@@ -26,6 +30,9 @@ ENROL: Final = "enrol"
 
 DEVICES: Final = "devices"
 """Key of the list of device numbers, in an enrolment and in an invitation."""
+
+QUESTION: Final = "question"
+"""Name of the config record that carries a ``Question``."""
 
 INVITATION: Final = "invitation"
 """Name of the config record that carries an ``Invitation``."""
@@ -62,30 +69,29 @@ class Invitation:
         round: Round, from 1.
         devices: Numbers of the invited devices the node hosts. Secret: participation.
         config_digest: SHA-256 of the privacy config in force, hex; a device declines another.
+        clip_norm: L2 bound of this round, where it adapts; None for the config's. Made of
+            releases alone.
     """
 
     run: str
     round: int
     devices: tuple[int, ...]
     config_digest: str
+    clip_norm: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse a round before the first, an invitation to nobody, and one device twice."""
-        if self.round < 1:
-            raise ValueError(f"round must be at least 1, got {self.round}")
-        if not self.devices:
-            raise ValueError("an invitation must name at least one device")
-        if len(set(self.devices)) != len(self.devices):
-            raise ValueError("an invitation may not name a device twice: it would count twice")
+        _check_asked(self.round, self.devices)
 
     def to_record(self) -> dict[str, ConfigValue]:
         """Return the values of the config record."""
-        return {
+        record: dict[str, ConfigValue] = {
             "run": self.run,
             "round": self.round,
             DEVICES: list(self.devices),
             "config-digest": self.config_digest,
         }
+        return record if self.clip_norm is None else {**record, "clip-norm": self.clip_norm}
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> "Invitation":
@@ -94,13 +100,79 @@ class Invitation:
         Raises:
             ValueError: If a field is missing or of another type.
         """
-        run, number = record.get("run"), record.get("round")
-        digest, devices = record.get("config-digest"), record.get(DEVICES)
-        match (run, number, digest, devices):
-            case (str(), int(), str(), list()) if all(isinstance(d, int) for d in devices):
-                return cls(run=run, round=number, devices=tuple(devices), config_digest=digest)
-            case _:
-                raise ValueError("an invitation needs run, round, devices and config-digest")
+        run, number, digest, devices = _asked(record, "an invitation")
+        clip_norm = record.get("clip-norm")
+        if clip_norm is not None and not isinstance(clip_norm, float):
+            raise ValueError("clip-norm of an invitation must be a decimal number")
+        return cls(
+            run=run, round=number, devices=devices, config_digest=digest, clip_norm=clip_norm
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Asks the named devices of one node for a figure about themselves. Public but for ``devices``.
+
+    Attributes:
+        run: Name of the run.
+        round: Round after which it is asked, from 1.
+        metric: Which figure; a device declines one that its config does not list.
+        devices: Numbers of the asked devices the node hosts.
+        config_digest: SHA-256 of the privacy config in force, hex; a device declines another.
+    """
+
+    run: str
+    round: int
+    metric: str
+    devices: tuple[int, ...]
+    config_digest: str
+
+    def __post_init__(self) -> None:
+        """Refuse a round before the first, a question to nobody, and one device twice."""
+        _check_asked(self.round, self.devices)
+
+    def to_record(self) -> dict[str, ConfigValue]:
+        """Return the values of the config record."""
+        return {
+            "run": self.run,
+            "round": self.round,
+            "metric": self.metric,
+            DEVICES: list(self.devices),
+            "config-digest": self.config_digest,
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, object]) -> "Question":
+        """Read what ``to_record`` wrote.
+
+        Raises:
+            ValueError: If a field is missing or of another type.
+        """
+        run, number, digest, devices = _asked(record, "a question")
+        metric = record.get("metric")
+        if not isinstance(metric, str):
+            raise ValueError("a question needs a metric")  # noqa: TRY004 - a bad message is one error
+        return cls(run=run, round=number, metric=metric, devices=devices, config_digest=digest)
+
+
+def _asked(record: Mapping[str, object], what: str) -> tuple[str, int, str, tuple[int, ...]]:
+    """Return run, round, config digest and devices of a message that asks."""
+    run, number = record.get("run"), record.get("round")
+    digest, devices = record.get("config-digest"), record.get(DEVICES)
+    match (run, number, digest, devices):
+        case (str(), int(), str(), list()) if all(type(d) is int for d in (number, *devices)):
+            return run, number, digest, tuple(devices)
+        case _:
+            raise ValueError(f"{what} needs run, round, devices and config-digest")
+
+
+def _check_asked(number: int, devices: tuple[int, ...]) -> None:
+    if number < 1:
+        raise ValueError(f"round must be at least 1, got {number}")
+    if not devices:
+        raise ValueError("a message must name at least one device")
+    if len(set(devices)) != len(devices):
+        raise ValueError("a message may not name a device twice: it would count twice")
 
 
 def enrolled(record: Mapping[str, object]) -> list[int]:

@@ -5,6 +5,7 @@ Errors never leave as exceptions: Flower would print their text into its logs an
 its own command line, so the outcome is a file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +14,19 @@ import numpy.typing as npt
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from homebody_privacy.budget import Budget, earlier_charges
-from homebody_privacy.errors import HomebodyError, IntegrityError
-from homebody_privacy.ledger import Header, Ledger
-from homebody_privacy.mechanisms import GaussianMechanism, NoNoise
+from homebody_privacy.adaptive_clip import AdaptiveClip
+from homebody_privacy.errors import HomebodyError, PolicyViolationError
+from homebody_privacy.mechanisms import BltMechanism, Mechanism
 from homebody_privacy.stream import NoiseStream, derive_key
+from homebody_server.clipping_state import Clipping
+from homebody_server.cohorts import Cohorts, PoissonCohorts, SeparatedCohorts
+from homebody_server.noise_state import NoiseVault
 from homebody_server.release import Noise, Releaser
-from homebody_server.rounds import Observer, drive, enrol
+from homebody_server.rounds import Observer, Spending, drive, enrol
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
-from homebody_server.strategy import Cohorts, HomebodyStrategy, RoundStreams
+from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
+from homebody_server.strategy import HomebodyStrategy, RoundStreams
 
 RUN_FOLDER = "run-folder"
 """Key of the run config that names the run's folder."""
@@ -32,66 +36,11 @@ RUN_FOLDER = "run-folder"
 class _RoundNoise:
     """Noise of one round, keyed for it alone."""
 
-    mechanism: GaussianMechanism | NoNoise
+    mechanism: Mechanism
     key: bytes
 
     def noise(self, dim: int) -> npt.NDArray[np.int64]:
         return self.mechanism.noise(dim, NoiseStream(self.key))
-
-
-class _Charges:
-    """The budget's side of the round loop."""
-
-    def __init__(self, budget: Budget, spec: RunSpec) -> None:
-        self._budget = budget
-        self._charge = spec.charge()
-
-    def open(self, number: int) -> None:
-        self._budget.open(number, self._charge)
-
-    def release(self, number: int, digest: str) -> None:
-        self._budget.release(number, digest)
-
-
-class _NoCharges:
-    """A laboratory reference without differential privacy: there is nothing to charge."""
-
-    def open(self, number: int) -> None:
-        del number
-
-    def release(self, number: int, digest: str) -> None:
-        del number, digest
-
-
-def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
-    """Open the run's ledger, or start it; it refuses another process."""
-    if folder.ledger_file.exists():
-        return Ledger.open(folder.ledger_file)
-    if spec.ceiling is None:
-        raise IntegrityError("a run without differential privacy keeps no ledger")
-    return Ledger.create(
-        folder.ledger_file,
-        Header(
-            run=folder.name,
-            population=spec.population,
-            devices=spec.devices,
-            delta=spec.delta,
-            ceiling=spec.ceiling,
-            config=spec.config_digest,
-        ),
-    )
-
-
-def open_budget(folder: RunFolder, spec: RunSpec, ledger: Ledger) -> Budget:
-    """Return the budget of the run, with what earlier runs spent where the scope is lifetime."""
-    earlier = (
-        earlier_charges(folder.path.parent, spec.population, exclude=folder.path)
-        if spec.lifetime
-        else []
-    )
-    if spec.ceiling is None:
-        raise IntegrityError("a run without differential privacy has no budget")
-    return Budget(ledger, earlier=earlier, ceiling=spec.ceiling, delta=spec.accounted_delta)
 
 
 def run_rounds(grid: Grid, folder: RunFolder, observe: Observer) -> TrainState:
@@ -101,34 +50,27 @@ def run_rounds(grid: Grid, folder: RunFolder, observe: Observer) -> TrainState:
         HomebodyError: Whatever stopped the run; what was released before stands.
     """
     spec = RunSpec.from_dict(folder.read_json("run.json")["spec"])
+    if spec.seeded and spec.runtime == "deploy":
+        raise PolicyViolationError(
+            "a deployed run may not be seeded: whoever knows the seed subtracts the noise",
+            fix="start the run without --seed",
+        )
     if spec.ceiling is None:
-        return _train(grid, folder, spec, _NoCharges(), observe)
+        return _train(grid, folder, spec, Uncharged(), observe)
     with open_ledger(folder, spec) as ledger:
-        spending = _Charges(open_budget(folder, spec, ledger), spec)
-        state = folder.load_state()
-        if ledger.opened == state.next_round - 1 == ledger.released + 1:
-            spending.release(ledger.opened, state.digest())  # a crash came between the two
-        if ledger.released != state.next_round - 1:
-            raise IntegrityError("the ledger and the saved model disagree on the last release")
+        spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
+        spending.catch_up(folder.load_state())
         return _train(grid, folder, spec, spending, observe)
 
 
 def _train(
-    grid: Grid,
-    folder: RunFolder,
-    spec: RunSpec,
-    spending: _Charges | _NoCharges,
-    observe: Observer,
+    grid: Grid, folder: RunFolder, spec: RunSpec, spending: Spending, observe: Observer
 ) -> TrainState:
     state = folder.load_state()
-    if state.next_round > spec.rounds:
+    if state.next_round > spec.rounds and not spec.metrics:
         return state
     key = folder.read_key()
-    mechanism = (
-        NoNoise(lattice=spec.lattice)
-        if spec.ceiling is None
-        else GaussianMechanism(lattice=spec.lattice, noise_multiplier=spec.noise_multiplier)
-    )
+    mechanism = spec.mechanism_for(state.parameters.size)
     releaser = Releaser(
         spec.tensors.values(),
         state.parameters,
@@ -137,27 +79,19 @@ def _train(
         noise_multiplier=spec.noise_multiplier,
         expected_cohort=spec.cohort_size,
         server_optimizer=spec.server_optimizer,
+        fine_bits=mechanism.fine_bits if isinstance(mechanism, BltMechanism) else None,
     )
     releaser.restore(dict(state.optimizer))
-
-    def coins(number: int) -> NoiseStream:
-        return NoiseStream(derive_key(key, "coins", number))
-
-    def noise(number: int) -> Noise:
-        return _RoundNoise(mechanism, derive_key(key, "noise", number))
-
     strategy = HomebodyStrategy(
-        run=folder.name,
+        run=spec.run_id or folder.name,
         config_digest=spec.config_digest,
-        cohorts=Cohorts(
-            hosts=enrol(grid, spec.devices, spec.deadline_s),
-            sampling_rate=spec.cohort_size / spec.devices,
-            cohort_cap=spec.cohort_cap,
-        ),
+        cohorts=_cohorts(spec, enrol(grid, spec.devices, spec.deadline_s)),
         releaser=releaser,
-        streams=RoundStreams(coins=coins, noise=noise),
+        streams=_streams(key, mechanism),
         deadline_s=spec.deadline_s,
         learning_rate=spec.learning_rate_at,
+        report_goal=spec.report_goal,
+        clipping=_clipping(spec, state),
     )
     return drive(
         grid,
@@ -167,9 +101,66 @@ def _train(
         rounds=spec.rounds,
         deadline_s=spec.deadline_s,
         spending=spending,
+        keep_noise=_noise_keeper(folder, key, mechanism, state.next_round - 1),
         save=folder.save_state,
         observe=observe,
     )
+
+
+def _cohorts(spec: RunSpec, hosts: dict[int, int]) -> Cohorts:
+    if spec.mechanism == "blt":
+        return SeparatedCohorts(
+            hosts=hosts, cohort_size=spec.cohort_size, participation=spec.participation
+        )
+    return PoissonCohorts(
+        hosts=hosts,
+        sampling_rate=spec.cohort_size / spec.devices,
+        cohort_cap=spec.cohort_cap,
+    )
+
+
+def _streams(key: bytes, mechanism: Mechanism) -> RoundStreams:
+    """Return the run's streams; every round and use has a key of its own."""
+
+    def stream(*labels: str | int) -> NoiseStream:
+        return NoiseStream(derive_key(key, *labels))
+
+    def noise(number: int) -> Noise:
+        return _RoundNoise(mechanism, derive_key(key, "noise", number))
+
+    return RoundStreams(
+        coins=lambda number: stream("coins", number),
+        noise=noise,
+        counts=lambda number: stream("counts", number),
+        figures=lambda purchase: stream("figures", purchase),
+    )
+
+
+def _clipping(spec: RunSpec, state: TrainState) -> Clipping | None:
+    if spec.count_multiplier is None:
+        return None
+    return Clipping(
+        rule=AdaptiveClip(cohort_size=spec.cohort_size, count_multiplier=spec.count_multiplier),
+        clip_norm=spec.clip_norm if state.clip_norm is None else state.clip_norm,
+        bits=spec.lattice_bits,
+        share=state.unclipped,
+    )
+
+
+def _noise_keeper(
+    folder: RunFolder, key: bytes, mechanism: Mechanism, done: int
+) -> Callable[[int], None]:
+    """Restore correlated noise to after round ``done``; return what keeps it after each round."""
+    if not mechanism.state():
+        return lambda _: None
+    vault = NoiseVault(folder.noise_folder, folder.name, derive_key(key, "noise-state"))
+    if done:
+        mechanism.restore(vault.recall(done))
+
+    def keep(number: int) -> None:
+        vault.keep(number, mechanism.state())
+
+    return keep
 
 
 def build_server_app(observe: Observer | None = None) -> ServerApp:

@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 
 from homebody_privacy.lattice import Lattice
-from homebody_privacy.lattice_optimizer import Integers, LatticeDPOptimizer
+from homebody_privacy.lattice_optimizer import BLTDPOptimizer, Integers, LatticeDPOptimizer
 from homebody_server.tensor_adam import TensorAdam
 
 ServerOptimizer = Literal["tensor-adam", "adam"]
 
 
 class Noise(Protocol):
-    """Draws the noise of one release, in lattice steps."""
+    """Draws the noise of one release, in lattice steps, or finer ones where it is correlated."""
 
     def noise(self, dim: int) -> Integers:
         """Return ``dim`` independent integers."""
@@ -47,6 +47,8 @@ class Releaser:
         noise_multiplier: Noise standard deviation on the sum over the clip norm.
         expected_cohort: Constant denominator.
         server_optimizer: ``tensor-adam``, or ``adam`` where there is no noise.
+        fine_bits: How much finer than the lattice correlated noise is (``BLTDPOptimizer``); None
+            for independent noise (``LatticeDPOptimizer``).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Releaser:
         noise_multiplier: float,
         expected_cohort: int,
         server_optimizer: ServerOptimizer = "tensor-adam",
+        fine_bits: int | None = None,
     ) -> None:
         """Split the flat vector into torch parameters and wrap the optimizer around them."""
         self._shapes = [tuple(shape) for shape in tensors]
@@ -70,12 +73,16 @@ class Releaser:
         inner: torch.optim.Optimizer = TensorAdam(self._params, lr=learning_rate)
         if server_optimizer == "adam":
             inner = torch.optim.Adam(self._params, learning_rate, betas=(0.9, 0.99), eps=1e-10)
-        self._optimizer = LatticeDPOptimizer(
-            inner,
-            lattice=lattice,
-            noise=self._draw_noise,
-            noise_multiplier=noise_multiplier,
-            expected_batch_size=expected_cohort,
+        options: dict[str, Any] = {
+            "lattice": lattice,
+            "noise": self._draw_noise,
+            "noise_multiplier": noise_multiplier,
+            "expected_batch_size": expected_cohort,
+        }
+        self._optimizer = (
+            LatticeDPOptimizer(inner, **options)
+            if fine_bits is None
+            else BLTDPOptimizer(inner, fine_bits=fine_bits, **options)
         )
 
     def _split(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
@@ -89,6 +96,15 @@ class Releaser:
             raise RuntimeError("noise is drawn inside release() alone")
         draw, self._draw = self._draw, None  # a source serves one release
         return draw(dim)
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self._params)
+
+    def use_lattice(self, lattice: Lattice) -> None:
+        """Bound the next round's contributions by another clip norm."""
+        self._optimizer.use_lattice(lattice)
 
     def release(
         self,

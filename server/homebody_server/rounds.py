@@ -6,7 +6,7 @@ device is asked, the new model is on disk before the ledger says so.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from homebody_privacy import messages
 from homebody_privacy.errors import IntegrityError, TooFewDevicesError
 from homebody_server.release import Releaser
 from homebody_server.run_folder import TrainState
+from homebody_server.run_spec import MetricPlan
 from homebody_server.strategy import HomebodyStrategy, parameters_record
 
 _POLL_S = 0.5
@@ -26,14 +27,26 @@ Observer = Callable[[int, npt.NDArray[np.float32]], None]
 
 
 class Spending(Protocol):
-    """Charges rounds before they run; refuses by raising."""
+    """Charges rounds and figures before they are released; refuses by raising."""
+
+    def start(self) -> None:
+        """Charge what is paid before the first round, or raise; a second time is free."""
+        ...
 
     def open(self, number: int) -> None:
         """Write the round's charge ahead of it, or raise; opening a round again is free."""
         ...
 
-    def release(self, number: int, digest: str) -> None:
-        """Record the released model; recording it again is free."""
+    def close(self, state: TrainState) -> None:
+        """Record how the round that led to a state ended: with its model, or void."""
+        ...
+
+    def figures_due(self, number: int) -> list[MetricPlan]:
+        """Charge the figures to be released after a round, and return those without answer."""
+        ...
+
+    def answer(self, number: int, plan: MetricPlan, values: Mapping[str, float]) -> None:
+        """Record a released figure."""
         ...
 
 
@@ -120,6 +133,7 @@ def drive(
     rounds: int,
     deadline_s: float,
     spending: Spending,
+    keep_noise: Callable[[int], None],
     save: Callable[[TrainState], None],
     observe: Observer,
 ) -> TrainState:
@@ -136,22 +150,62 @@ def drive(
         rounds: Last round.
         deadline_s: Seconds to wait for replies.
         spending: Charges; raises to stop the run before a round.
+        keep_noise: Keeps the mechanism's state after a round durably; called before its release.
         save: Keeps a state durably.
         observe: Called with each released model. Nothing in the run depends on it.
 
     Raises:
-        BudgetExhaustedError: Before the round that would pass the ceiling.
+        BudgetExhaustedError: Before the round or figure that would pass the ceiling.
     """
-    state = TrainState(first_round, releaser.parameters(), releaser.state())
+    spending.start()
+    state = _state(first_round, releaser, strategy, void=False)
+    if first_round > 1:
+        _release_figures(grid, strategy, state, deadline_s, spending)
     for number in range(first_round, rounds + 1):
         spending.open(number)
         asked = strategy.configure_train(
             number, parameters_record(state.parameters), ConfigRecord(), grid
         )
         replies = collect(grid, asked, deadline_s) if asked else []
-        strategy.aggregate_train(number, replies)
-        state = TrainState(number + 1, releaser.parameters(), releaser.state())
+        released, _ = strategy.aggregate_train(number, replies)
+        keep_noise(number)
+        state = _state(number + 1, releaser, strategy, void=released is None)
         save(state)
-        spending.release(number, state.digest())
+        spending.close(state)
         observe(number, state.parameters.copy())
+        _release_figures(grid, strategy, state, deadline_s, spending)
     return state
+
+
+def _state(
+    next_round: int, releaser: Releaser, strategy: HomebodyStrategy, *, void: bool
+) -> TrainState:
+    clipping = strategy.clipping
+    return TrainState(
+        next_round,
+        releaser.parameters(),
+        releaser.state(),
+        clip_norm=None if clipping is None else clipping.clip_norm,
+        unclipped=None if clipping is None or void else clipping.share,
+        void=void,
+    )
+
+
+def _release_figures(
+    grid: Grid,
+    strategy: HomebodyStrategy,
+    state: TrainState,
+    deadline_s: float,
+    spending: Spending,
+) -> None:
+    """Ask everybody for the figures due after the last round, each charged before."""
+    number = state.next_round - 1
+    for plan in spending.figures_due(number):
+        strategy.ask(number, plan)
+        asked = strategy.configure_evaluate(
+            number, parameters_record(state.parameters), ConfigRecord(), grid
+        )
+        replies = collect(grid, asked, deadline_s)
+        released = strategy.aggregate_evaluate(number, replies)
+        values = {name: float(value) for name, value in (released or {}).items()}  # type: ignore[arg-type]  # one number each
+        spending.answer(number, plan, values)

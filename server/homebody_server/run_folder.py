@@ -3,14 +3,15 @@
 ``runs/<name>/`` holds plain files: ``run.json`` (what was asked and how it ended), ``privacy.toml``
 (the config in force), ``ledger.jsonl`` (what was charged), ``state.npz`` (the model after the last
 release and the optimizer's state, all made of releases), ``run.key`` (the key of coins and noise
-while the run is open; mode 0600, destroyed at its end).
+while the run is open; mode 0600, destroyed at its end), and for correlated noise ``noise/``, its
+sealed state (``noise_state``), destroyed with the key.
 """
 
 import contextlib
 import hashlib
 import io
 import json
-import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError
 
 
@@ -31,11 +33,17 @@ class TrainState:
         next_round: Round to run next, from 1.
         parameters: Flat float32 model of shape ``(size,)``.
         optimizer: Arrays of the server optimizer; empty before the first round.
+        clip_norm: Clip norm of the next round, where it adapts; None for the config's.
+        unclipped: Released share of the last round's updates within the clip norm, where it adapts.
+        void: Whether the last round ended without a release.
     """
 
     next_round: int
     parameters: npt.NDArray[np.float32] = field(repr=False)
     optimizer: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+    clip_norm: float | None = None
+    unclipped: float | None = None
+    void: bool = False
 
     def digest(self) -> str:
         """Return the SHA-256 of the model, as hex: equal models have equal digests."""
@@ -45,22 +53,6 @@ class TrainState:
 def model_digest(parameters: npt.NDArray[np.float32]) -> str:
     """Return the SHA-256 of a flat float32 model, as hex."""
     return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
-
-
-def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``content`` so that a crash leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +79,16 @@ class RunFolder:
     def ledger_file(self) -> Path:
         """The write-ahead ledger of the run."""
         return self.path / "ledger.jsonl"
+
+    @property
+    def noise_folder(self) -> Path:
+        """Sealed states of correlated noise, while the run is open. Secret."""
+        return self.path / "noise"
+
+    @property
+    def devices_folder(self) -> Path:
+        """The simulated devices' own records, while the run is open. Secret."""
+        return self.path / "devices"
 
     @property
     def bundle(self) -> Path:
@@ -143,18 +145,25 @@ class RunFolder:
         return self._key_file.exists()
 
     def destroy_key(self) -> None:
-        """Remove the key once nothing needs it."""
+        """Remove the key, and what it sealed, once nothing needs it."""
         with contextlib.suppress(FileNotFoundError):
             self._key_file.unlink()
+        for folder in (self.noise_folder, self.devices_folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def save_state(self, state: TrainState) -> None:
         """Keep ``state``, atomically."""
         arrays = {f"optimizer.{name}": array for name, array in state.optimizer.items()}
+        for name in ("clip_norm", "unclipped"):
+            value = getattr(state, name)
+            if value is not None:
+                arrays[name] = np.array(value, np.float64)
         temporary = self.path / ".state.new.npz"
         np.savez(
             temporary,
             next_round=np.int64(state.next_round),
             parameters=state.parameters,
+            void=np.bool_(state.void),
             allow_pickle=False,
             **arrays,
         )
@@ -176,6 +185,17 @@ class RunFolder:
                     for name in arrays.files
                     if name.startswith(prefix)
                 }
-                return TrainState(int(arrays["next_round"]), arrays["parameters"], optimizer)
+                return TrainState(
+                    int(arrays["next_round"]),
+                    arrays["parameters"],
+                    optimizer,
+                    clip_norm=_optional(arrays, "clip_norm"),
+                    unclipped=_optional(arrays, "unclipped"),
+                    void=bool(arrays["void"]),
+                )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise IntegrityError(f"{file} cannot be read ({type(error).__name__})") from error
+
+
+def _optional(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> float | None:
+    return float(arrays[name]) if name in arrays else None

@@ -1,21 +1,58 @@
 """What a run was asked to do: fixed before the first round, read by the server app alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-from homebody_privacy.charges import PoissonRounds
+from homebody_privacy.blt import BltParameters, Participation
+from homebody_privacy.charges import Charge, CorrelatedRun, GaussianReleases, PoissonRounds
 from homebody_privacy.lattice import Lattice
+from homebody_privacy.mechanisms import BltMechanism, GaussianMechanism, Mechanism, NoNoise
 from homebody_server.release import ServerOptimizer
 
 _SAMPLER_SHARE = 1e-3
 SAMPLER_EPSILON = 1e-6
 """What the noise sampler may add to epsilon; the plan leaves room for it."""
 
+RUN = "run"
+"""Name of the purchase that pays for a whole correlated run."""
+
+TUNING = "tuning"
+"""Name of the purchase that pays for tuning runs on private data."""
+
 
 def accounted_delta(delta: float) -> float:
     """Return the part of ``delta`` composition may use; the rest is the noise sampler's."""
     return delta * (1.0 - _SAMPLER_SHARE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPlan:
+    """A figure about people that the run releases. Public.
+
+    Attributes:
+        name: Which figure.
+        noise_multiplier: Noise on its sum over all devices.
+        releases: How often in the run.
+        purpose: The switch it is sent under.
+    """
+
+    name: str
+    noise_multiplier: float
+    releases: int
+    purpose: str = "metrics"
+
+    def rounds(self, rounds: int) -> list[int]:
+        """Return after which rounds of a run of that many it is released, evenly spread."""
+        return [-(-rounds * (i + 1) // self.releases) for i in range(self.releases)]
+
+    def purchase(self, number: int) -> str:
+        """Return the name of the purchase that pays for its release after a round."""
+        return f"metrics/{self.name}/{number}"
+
+    def charge(self, releases: int = 1) -> GaussianReleases:
+        """Return what that many releases cost."""
+        return GaussianReleases(noise_multiplier=self.noise_multiplier, releases=releases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +64,7 @@ class RunSpec:
         devices: Enrolled devices N, the population of the accounting.
         cohort_size: Expected cohort and constant denominator; q = cohort_size / devices.
         cohort_cap: Most devices of a round.
-        clip_norm: L2 bound of one device's contribution.
+        clip_norm: L2 bound of one device's contribution; the first one, where it adapts.
         lattice_bits: The lattice step is clip_norm / 2**lattice_bits.
         noise_multiplier: Noise standard deviation on the sum over the clip norm; 0 is a laboratory
             reference without differential privacy.
@@ -41,6 +78,20 @@ class RunSpec:
         population: SHA-256 of the population, for the lifetime budget.
         lifetime: Whether earlier runs over the same population count.
         deadline_s: Seconds to wait for the replies of a round.
+        mechanism: ``gaussian`` on secret Poisson cohorts, ``blt`` on cohorts that keep their
+            separation.
+        min_separation: Rounds from one join of a device to its next.
+        max_rounds_per_device: Most rounds one device joins.
+        sensitivity: Charged sensitivity of a ``blt`` run, in clip norms; 1 otherwise.
+        theta: Decay of each noise buffer of ``blt``.
+        omega: Weight of each.
+        report_goal: Replies without which a round of ``blt`` is void; 0 for none.
+        count_multiplier: Noise of the count that adapts the clip norm; None where it is fixed.
+        metrics: Figures the run releases.
+        tuning_runs: Runs like this one, made on the same people, that are in no ledger.
+        seeded: Whether the noise follows from a seed; a deployment refuses such a run.
+        runtime: How the apps run.
+        run_id: Identity of the run, as devices count by it; empty for the folder's name.
     """
 
     rounds: int
@@ -60,6 +111,19 @@ class RunSpec:
     lifetime: bool
     deadline_s: float
     final_learning_rate: float | None = None
+    mechanism: Literal["gaussian", "blt"] = "gaussian"
+    min_separation: int = 1
+    max_rounds_per_device: int | None = None
+    sensitivity: float = 1.0
+    theta: tuple[float, ...] = ()
+    omega: tuple[float, ...] = ()
+    report_goal: int = 0
+    count_multiplier: float | None = None
+    metrics: tuple[MetricPlan, ...] = ()
+    tuning_runs: int = 0
+    seeded: bool = False
+    runtime: str = "cohort"
+    run_id: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no run can do."""
@@ -71,6 +135,12 @@ class RunSpec:
             raise ValueError("final_learning_rate must be positive")
         if (self.ceiling is None) != (self.noise_multiplier == 0.0):
             raise ValueError("a run has a ceiling exactly when it has noise")
+        if self.mechanism not in ("gaussian", "blt"):
+            raise ValueError("mechanism must be gaussian or blt")
+        if self.mechanism == "gaussian" and self.report_goal:
+            raise ValueError("no decision may depend on a secret count: no report_goal")
+        if self.mechanism == "blt" and self.ceiling is not None and not self.theta:
+            raise ValueError("a blt run needs theta and omega")
 
     @property
     def accounted_delta(self) -> float:
@@ -87,6 +157,15 @@ class RunSpec:
         """The lattice contributions lie on."""
         return Lattice(clip_norm=self.clip_norm, bits=self.lattice_bits)
 
+    @property
+    def participation(self) -> Participation:
+        """How often a device may join."""
+        return Participation(
+            rounds=self.rounds,
+            min_separation=self.min_separation,
+            max_rounds=self.max_rounds_per_device or self.rounds,
+        )
+
     def learning_rate_at(self, number: int) -> float:
         """Return the server learning rate of a round, from 1."""
         if self.final_learning_rate is None or self.rounds == 1:
@@ -94,20 +173,90 @@ class RunSpec:
         share = (number - 1) / (self.rounds - 1)
         return self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
 
-    def charge(self) -> PoissonRounds:
-        """Return what one round costs."""
+    def mechanism_for(self, dim: int) -> Mechanism:
+        """Return the mechanism of the run, before its first round.
+
+        Args:
+            dim: Coordinates of a release.
+        """
+        if self.ceiling is None:
+            return NoNoise(lattice=self.lattice)
+        if self.mechanism == "gaussian":
+            return GaussianMechanism(self.lattice, self.noise_multiplier)
+        return BltMechanism(
+            self.lattice,
+            noise_multiplier=self.noise_multiplier,
+            parameters=BltParameters(theta=self.theta, omega=self.omega),
+            participation=self.participation,
+            dim=dim,
+        )
+
+    def round_charge(self) -> PoissonRounds | None:
+        """Return what one round costs; None where the whole run was paid for before."""
+        return None if self.mechanism == "blt" else self._rounds(1)
+
+    def run_charge(self) -> CorrelatedRun | None:
+        """Return what a whole ``blt`` run costs; None where rounds are charged one by one."""
+        return self._whole() if self.mechanism == "blt" else None
+
+    def _rounds(self, rounds: int) -> PoissonRounds:
         return PoissonRounds(
             population=self.devices,
             cohort_size=self.cohort_size,
             cohort_cap=self.cohort_cap,
             noise_multiplier=self.noise_multiplier,
-            rounds=1,
+            count_multiplier=self.count_multiplier,
+            rounds=rounds,
         )
+
+    def _whole(self) -> CorrelatedRun:
+        return CorrelatedRun(
+            noise_multiplier=self.noise_multiplier,
+            sensitivity=self.sensitivity,
+            rounds=self.rounds,
+            min_separation=self.min_separation,
+            max_rounds=self.participation.max_rounds,
+            theta=self.theta,
+            omega=self.omega,
+        )
+
+    def training_charge(self) -> Charge:
+        """Return what training costs over the whole run."""
+        return self._whole() if self.mechanism == "blt" else self._rounds(self.rounds)
+
+    def before_first_round(self) -> list[tuple[str, Charge]]:
+        """Return what is charged before the first round, by name of the purchase."""
+        bought: list[tuple[str, Charge]] = []
+        if self.tuning_runs:
+            bought.append((TUNING, self.tuning_charge()))
+        whole = self.run_charge()
+        if whole is not None:
+            bought.append((RUN, whole))
+        return bought
+
+    def tuning_charge(self) -> Charge:
+        """Return what runs like this one cost that were made to choose its settings."""
+        if self.mechanism == "blt":
+            return replace(self._whole(), runs=self.tuning_runs, part="tuning")
+        return self._rounds(self.rounds * self.tuning_runs).with_part("tuning")
+
+    def whole_charge(self) -> list[Charge]:
+        """Return everything the run charges, start to end, as its plan knows it."""
+        charges = [self.training_charge()]
+        if self.tuning_runs:
+            charges.append(self.tuning_charge())
+        return charges + [metric.charge(metric.releases) for metric in self.metrics]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return {**fields, "tensors": {name: list(shape) for name, shape in self.tensors.items()}}
+        return {
+            **fields,
+            "tensors": {name: list(shape) for name, shape in self.tensors.items()},
+            "theta": list(self.theta),
+            "omega": list(self.omega),
+            "metrics": [asdict(metric) for metric in self.metrics],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunSpec":
@@ -117,7 +266,12 @@ class RunSpec:
             ValueError: If a field is missing, unknown or out of range.
         """
         try:
-            shapes = {name: tuple(shape) for name, shape in values["tensors"].items()}
-            return cls(**{**values, "tensors": shapes})
+            changed = {
+                "tensors": {name: tuple(shape) for name, shape in values["tensors"].items()},
+                "metrics": tuple(MetricPlan(**metric) for metric in values.get("metrics", ())),
+                "theta": tuple(values.get("theta", ())),
+                "omega": tuple(values.get("omega", ())),
+            }
+            return cls(**{**values, **changed})
         except (KeyError, TypeError) as error:
             raise ValueError("a run's spec has missing or unknown fields") from error

@@ -1,16 +1,22 @@
-"""Draw the cohort of a round: one secret coin per enrolled device.
+"""Draw the cohort of a round: by secret coins, or so that nobody comes too often.
 
-True Poisson sampling, as the accountant assumes: each device is in with probability q on its own,
-a device that is offline counts as a zero contribution, nobody is drawn again or topped up. A
-cohort above the cap is cut to a random subset, which is charged as the truncated mechanism of
-Ganesh, "Tight Privacy Amplification for Truncated Poisson Sampling" (2025),
-https://arxiv.org/abs/2508.15089.
+``poisson_cohort`` is true Poisson sampling, as the accountant of the mechanism ``gaussian``
+assumes: each device is in with probability q on its own, a device that is offline counts as a zero
+contribution, nobody is drawn again or topped up. A cohort above the cap is cut to a random subset,
+which is charged as the truncated mechanism of Ganesh, "Tight Privacy Amplification for Truncated
+Poisson Sampling" (2025), https://arxiv.org/abs/2508.15089.
+
+``SeparatedDraw`` is for the mechanism ``blt``, which assumes nothing but how often and how far
+apart one device joins: it keeps to both on the server's side, as devices do on theirs.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from homebody_privacy.blt import Participation
 
 _FULL = 2**64
 
@@ -45,8 +51,7 @@ def poisson_cohort(
         raise ValueError(f"cohort_cap must be at least 1, got {cohort_cap}")
     if registered.size == 0:
         return registered
-    if registered[0] < 0 or (np.diff(registered) <= 0).any():
-        raise ValueError("registered must be device numbers, ascending and without repeats")
+    _check_registered(registered)
     words = coins.words(int(registered[-1]) + 1)[registered]
     # Rounded down and compared strictly: nobody is drawn with more than the accounted rate.
     drawn = registered
@@ -56,3 +61,71 @@ def poisson_cohort(
         return drawn
     lots = coins.words(len(drawn))  # a tie has probability 2**-64 per pair: order decides it
     return np.sort(drawn[np.argsort(lots, kind="stable")[:cohort_cap]])
+
+
+class SeparatedDraw:
+    """Draws cohorts of one size in which no device comes too early or too often.
+
+    A device that was invited counts as joined, whether it came or not. The draw of a round is a
+    function of the rounds before it and of their lots, so a run that resumes replays it: who was
+    invited stands in no file.
+
+    Args:
+        registered: Numbers of the enrolled devices, ascending, without repeats.
+        cohort_size: Devices a round asks for; fewer if not so many may come.
+        participation: How often a device may join. Public.
+        lots: Stream of each round, keyed for it alone. Secret, though nothing rests on it.
+
+    Raises:
+        ValueError: If ``registered`` is not ascending or ``cohort_size`` is below 1.
+    """
+
+    def __init__(
+        self,
+        registered: npt.NDArray[np.int64],
+        *,
+        cohort_size: int,
+        participation: Participation,
+        lots: Callable[[int], Words],
+    ) -> None:
+        """Start before the first round."""
+        if cohort_size < 1:
+            raise ValueError(f"cohort_size must be at least 1, got {cohort_size}")
+        _check_registered(registered)
+        self._registered = registered
+        self._cohort_size = cohort_size
+        self._participation = participation
+        self._lots = lots
+        self._drawn = 0
+        self._last = np.full(len(registered), -participation.min_separation, np.int64)
+        self._joins = np.zeros(len(registered), np.int64)
+
+    def cohort(self, number: int) -> npt.NDArray[np.int64]:
+        """Return the devices invited to a round, ascending. Secret.
+
+        Args:
+            number: Round, from 1; at most once, and not before a later one.
+
+        Raises:
+            ValueError: If the round was drawn before or is past the run's last.
+        """
+        if not self._drawn < number <= self._participation.rounds:
+            raise ValueError(f"round {number} cannot be drawn after round {self._drawn}")
+        while self._drawn < number:
+            invited = self._next()
+        return self._registered[invited]
+
+    def _next(self) -> npt.NDArray[np.int64]:
+        self._drawn += 1
+        rested = self._drawn - self._last >= self._participation.min_separation
+        free = np.flatnonzero(rested & (self._joins < self._participation.max_rounds))
+        lots = self._lots(self._drawn).words(len(free))
+        chosen = np.sort(free[np.argsort(lots, kind="stable")[: self._cohort_size]])
+        self._last[chosen] = self._drawn
+        self._joins[chosen] += 1
+        return chosen
+
+
+def _check_registered(registered: npt.NDArray[np.int64]) -> None:
+    if registered.size and (registered[0] < 0 or (np.diff(registered) <= 0).any()):
+        raise ValueError("registered must be device numbers, ascending and without repeats")

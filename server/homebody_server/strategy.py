@@ -1,6 +1,6 @@
 """homebody's rounds on Flower's strategy hooks: whom to ask, and what to make of the answers."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,55 +19,48 @@ from flwr.serverapp.strategy import Strategy
 
 from homebody_privacy import messages
 from homebody_privacy.messages import Invitation
+from homebody_privacy.stream import NoiseStream
+from homebody_server.clipping_state import Clipping
+from homebody_server.cohorts import Cohorts, Coins, by_node
+from homebody_server.figures import FigureRound
 from homebody_server.release import Contribution, Noise, Releaser
-from homebody_server.selection import Words, poisson_cohort
+from homebody_server.replies import integers_of
+from homebody_server.run_spec import MetricPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStreams:
-    """Where a round's secrets come from; each is keyed for one round and one use."""
-
-    coins: Callable[[int], Words]
-    noise: Callable[[int], Noise]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cohorts:
-    """How devices are drawn. Public, but for who is drawn.
+    """Where a round's secrets come from; each is keyed for one round and one use.
 
     Attributes:
-        hosts: Flower node that hosts each enrolled device, by device number.
-        sampling_rate: Probability q of each device and round.
-        cohort_cap: Most devices of a round.
+        coins: Who is drawn in a round.
+        noise: Noise of a round's sum.
+        counts: Noise of the count that adapts the clip norm.
+        figures: Noise of a figure about people, by the name of its purchase.
     """
 
-    hosts: Mapping[int, int]
-    sampling_rate: float
-    cohort_cap: int
-
-    def draw(self, coins: Words) -> dict[int, list[int]]:
-        """Return the drawn devices of each node that hosts one. Secret."""
-        registered = np.array(sorted(self.hosts), np.int64)
-        invited: dict[int, list[int]] = {}
-        for device in poisson_cohort(registered, self.sampling_rate, self.cohort_cap, coins):
-            invited.setdefault(self.hosts[int(device)], []).append(int(device))
-        return invited
+    coins: Coins
+    noise: Callable[[int], Noise]
+    counts: Callable[[int], NoiseStream]
+    figures: Callable[[str], NoiseStream]
 
 
 class HomebodyStrategy(Strategy):
-    """Poisson cohorts, uniform weights, constant denominator, noise on the sum.
+    """Uniform weights, constant denominator, noise on the sum.
 
     It draws who is asked, checks what came back and releases; rounds, deadlines, budget and
     resuming are the round loop's.
 
     Args:
-        run: Name of the run.
+        run: Identity of the run, as devices count by it.
         config_digest: SHA-256 of the privacy config in force.
         cohorts: Who is enrolled, and how they are drawn.
         releaser: Holds the model and makes the releases.
         streams: Coins and noise.
         deadline_s: Life of a message.
         learning_rate: Server learning rate by round; None keeps the releaser's.
+        report_goal: Devices without whose replies a round is void; 0 for none.
+        clipping: Where an adaptive clip norm stands; None if it is fixed.
     """
 
     def __init__(
@@ -80,6 +73,8 @@ class HomebodyStrategy(Strategy):
         streams: RoundStreams,
         deadline_s: float,
         learning_rate: Callable[[int], float] | None = None,
+        report_goal: int = 0,
+        clipping: Clipping | None = None,
     ) -> None:
         """Keep the parts; nothing is drawn yet."""
         self._run = run
@@ -89,14 +84,21 @@ class HomebodyStrategy(Strategy):
         self._streams = streams
         self._deadline_s = deadline_s
         self._learning_rate = learning_rate
+        self._report_goal = report_goal
+        self.clipping = clipping
+        """Where an adaptive clip norm stands for the next round; None if it is fixed."""
         self._asked: dict[int, int] = {}
+        self._figure: FigureRound | None = None
+        if clipping is not None:
+            releaser.use_lattice(clipping.lattice)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
         """Draw the round's cohort and return one invitation for each node that hosts a part."""
         del config, grid
-        invited = self._cohorts.draw(self._streams.coins(server_round))
+        drawn = self._cohorts.draw(server_round, self._streams.coins)
+        invited = by_node(drawn, self._cohorts.hosts)
         self._asked = {node: len(devices) for node, devices in invited.items()}
         return [
             Message(
@@ -104,12 +106,7 @@ class HomebodyStrategy(Strategy):
                     {
                         messages.MODEL: arrays,
                         messages.INVITATION: ConfigRecord(
-                            Invitation(
-                                run=self._run,
-                                round=server_round,
-                                devices=tuple(devices),
-                                config_digest=self._config_digest,
-                            ).to_record()
+                            self._invitation(server_round, devices).to_record()
                         ),
                     }
                 ),
@@ -118,39 +115,95 @@ class HomebodyStrategy(Strategy):
                 ttl=self._deadline_s,
                 group_id=str(server_round),
             )
-            for node, devices in sorted(invited.items())
+            for node, devices in invited.items()
         ]
+
+    def _invitation(self, number: int, devices: list[int]) -> Invitation:
+        return Invitation(
+            run=self._run,
+            round=number,
+            devices=tuple(devices),
+            config_digest=self._config_digest,
+            clip_norm=None if self.clipping is None else self.clipping.clip_norm,
+        )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord, None]:
-        """Release the round: sum, noise, step. What is missing or malformed counts as zero."""
+    ) -> tuple[ArrayRecord | None, None]:
+        """Release the round: sum, noise, step. What is missing or malformed counts as zero.
+
+        Returns:
+            The new model; None where too few replied and the round is void. The noise of a void
+            round is drawn all the same, so that steps of the noise stay rounds of the run.
+        """
         noise = self._streams.noise(server_round)
+        received = list(replies)
+        if self._report_goal and self._came(received) < self._report_goal:
+            noise.noise(self._releaser.size)
+            return None, None
         rate = None if self._learning_rate is None else self._learning_rate(server_round)
-        model = self._releaser.release(self._contributions(replies), noise, rate)
+        model = self._releaser.release(map(self._sum_of, self._valid(received)), noise, rate)
+        if self.clipping is not None:
+            self._adapt(self.clipping, server_round, received)
         return parameters_record(model), None
 
-    def _contributions(self, replies: Iterable[Message]) -> Iterator[Contribution]:
-        size = self._releaser.parameters().shape
+    def _came(self, replies: Iterable[Message]) -> int:
+        """Count the devices that replied: a node may host many, and a decline is no reply."""
+        return sum(devices for _, devices in self._valid(replies))
+
+    def _valid(self, replies: Iterable[Message]) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
+        """Give the integers of each reply that has the round's shape, and for how many devices.
+
+        A node's first reply is its only one: a second would be a second contribution.
+        """
+        shape = (self._releaser.size + (self.clipping is not None),)
+        waiting = dict(self._asked)
         for reply in replies:
-            devices = self._asked.pop(reply.metadata.src_node_id, 0)
-            integers = contribution_of(reply)
-            if devices and integers is not None and integers.shape == size:
-                yield Contribution(integers, devices)
+            devices = waiting.pop(reply.metadata.src_node_id, 0)  # a second reply counts for nobody
+            integers = integers_of(reply)
+            if devices and integers is not None and integers.shape == shape:
+                yield integers, devices
+
+    def _sum_of(self, valid: tuple[npt.NDArray[np.int64], int]) -> Contribution:
+        integers, devices = valid
+        return Contribution(integers[: self._releaser.size], devices)
+
+    def _adapt(self, clipping: Clipping, number: int, replies: Iterable[Message]) -> None:
+        """Move the clip norm by the released share of votes, at most one a device."""
+        votes = sum(
+            min(devices, max(-devices, int(integers[-1])))
+            for integers, devices in self._valid(replies)
+        )
+        self.clipping = clipping.after(votes, self._streams.counts(number))
+        self._releaser.use_lattice(self.clipping.lattice)
+
+    def ask(self, number: int, plan: MetricPlan) -> None:
+        """Choose the figure that the next ``configure_evaluate`` asks everybody for."""
+        self._figure = FigureRound(
+            run=self._run,
+            number=number,
+            plan=plan,
+            config_digest=self._config_digest,
+            hosts=dict(self._cohorts.hosts),
+            deadline_s=self._deadline_s,
+        )
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Ask nobody: a metric that leaves a device is a release, and none is charged yet."""
-        del server_round, arrays, config, grid
-        return []
+        """Ask every device for the figure chosen by ``ask``; nobody if none was."""
+        del server_round, config, grid
+        return [] if self._figure is None else self._figure.questions(arrays)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Return None: nobody was asked."""
-        del server_round, replies
-        return None
+        """Release the figure that was asked for, with noise; None if none was."""
+        if self._figure is None:
+            return None
+        figure, self._figure = self._figure, None
+        stream = self._streams.figures(figure.plan.purchase(server_round))
+        return MetricRecord(dict(figure.release(replies, stream)))
 
     def summary(self) -> None:
         """Log nothing: the run's report says it."""
@@ -159,19 +212,3 @@ class HomebodyStrategy(Strategy):
 def parameters_record(model: npt.NDArray[np.float32]) -> ArrayRecord:
     """Return the record that carries a model, one flat array."""
     return ArrayRecord({messages.PARAMETERS: Array(model)})
-
-
-def contribution_of(reply: Message) -> npt.NDArray[np.int64] | None:
-    """Return the integers of a reply, or None if it holds anything else."""
-    if not reply.has_content():
-        return None
-    record = reply.content.array_records.get(messages.UPDATE)
-    if record is None or list(record) != [messages.CONTRIBUTION]:
-        return None
-    try:
-        integers = record[messages.CONTRIBUTION].numpy()
-    except (EOFError, OSError, TypeError, ValueError):
-        return None  # not a serialised array: as if the device had not answered
-    if integers.dtype not in (np.int32, np.int64):
-        return None
-    return integers.astype(np.int64)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from homebody_privacy.protection import Mechanism
 from homebody_simulation.request import Request, Runtime
 from homebody_simulation.simulate import SimulatedRun
 from homebody_simulation.simulate import simulate as carry_out
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - one keyword an option of the command
     data: str = "complete-journey",
     *,
     config: Path | str = "privacy.toml",
@@ -16,6 +17,7 @@ def simulate(
     cohort: int | None = None,
     model: str = "two-tower",
     runtime: Runtime = "cohort",
+    mechanism: Mechanism | None = None,
     seed: int | None = None,
     name: str | None = None,
     runs: Path | str = "runs",
@@ -32,6 +34,7 @@ def simulate(
         cohort: Expected devices a round; None for the config's.
         model: ``two-tower``, ``matrix-factorization`` or ``popularity``.
         runtime: ``cohort`` in this process, ``ray`` on Flower's simulation runtime.
+        mechanism: ``blt`` or ``gaussian``; None for the config's.
         seed: Keys everything random, noise included; the model may then not be published.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
@@ -50,6 +53,7 @@ def simulate(
             cohort=cohort,
             model=model,
             runtime=runtime,
+            mechanism=mechanism,
             seed=seed,
             name=name,
             runs=Path(runs),

@@ -1,7 +1,6 @@
 """``homebody simulate`` and ``homebody data``: the laptop's commands."""
 
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,49 +8,38 @@ from typing import Annotated
 import typer
 
 from homebody_privacy.environment import silence
-from homebody_privacy.errors import UsageError
-from homebody_simulation.data_options import Items, OnBad, loader_options
+from homebody_simulation.data_options import loader_options
+from homebody_simulation.run_options import (
+    BadRows,
+    Cohort,
+    Columns,
+    Config,
+    Data,
+    Devices,
+    Epsilon,
+    ItemKind,
+    MechanismName,
+    Model,
+    Output,
+    Rounds,
+    check_output,
+    parse_epsilon,
+)
 
 app = typer.Typer(help="Simulate federated training on a laptop.", no_args_is_help=True)
-
-_FORMATS = ("text", "json")
-
-
-def parse_epsilon(text: str) -> float | None:
-    """Return the epsilon asked for; None for ``inf``, a reference without differential privacy.
-
-    Raises:
-        UsageError: If it is no number, or NaN.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise UsageError(
-            f"--epsilon must be a number or 'inf', got {text!r}", fix="for example --epsilon 4"
-        )
-    return None if value == math.inf else value
 
 
 @app.command("simulate")
 def simulate(
-    data: Annotated[
-        str, typer.Option(help="Data set; 'homebody data describe --help' says which.")
-    ] = "complete-journey",
-    epsilon: Annotated[
-        str, typer.Option(help="User-level epsilon to spend; 'inf' trains without privacy.")
-    ] = "4",
-    rounds: Annotated[int | None, typer.Option(help="Rounds; at most dp.rounds.")] = None,
-    cohort: Annotated[
-        int | None, typer.Option(help="Expected devices a round, instead of dp.cohort_size.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="two-tower, matrix-factorization or popularity.")] = (
-        "two-tower"
-    ),
+    data: Data = "complete-journey",
+    epsilon: Epsilon = "4",
+    rounds: Rounds = None,
+    cohort: Cohort = None,
+    model: Model = "two-tower",
     runtime: Annotated[
         str, typer.Option(help="cohort (this process) or ray (Flower's simulation).")
     ] = "cohort",
+    mechanism: MechanismName = None,
     seed: Annotated[
         int | None, typer.Option(help="Key everything random: reproducible, not publishable.")
     ] = None,
@@ -60,20 +48,17 @@ def simulate(
         str | None,
         typer.Option(help="Continue the interrupted run of this name, as it was started."),
     ] = None,
-    config: Annotated[Path, typer.Option(help="The privacy config.")] = Path("privacy.toml"),
-    devices: Annotated[int | None, typer.Option(help="synthetic: number of devices.")] = None,
-    items: Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="interactions: ROLE=NAME, e.g. user=customer_id.")
-    ] = None,
-    on_bad: Annotated[OnBad | None, typer.Option(help="interactions: rows that are none.")] = None,
+    config: Config = Path("privacy.toml"),
+    devices: Devices = None,
+    items: ItemKind = None,
+    column: Columns = None,
+    on_bad: BadRows = None,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    output: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+    output: Output = "text",
 ) -> None:
     """Train a recommender over simulated devices, and end with a signed model that ranks."""
     silence()
-    if output not in _FORMATS:
-        raise UsageError(f"--format must be text or json, got {output!r}")
+    check_output(output)
     from homebody_simulation.request import Request
 
     request = Request(
@@ -84,6 +69,7 @@ def simulate(
         rounds=rounds,
         cohort=cohort,
         model=model,
+        mechanism=mechanism,  # type: ignore[arg-type]  # checked by Request
         runtime=runtime,  # type: ignore[arg-type]  # checked by Request
         seed=seed,
         name=name,

@@ -45,7 +45,8 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     folder, spec = prepared.folder, prepared.spec
     state = folder.load_state()
     utility = utility_report(prepared, state.parameters)
-    epsilon, privacy = privacy_report(prepared, state.next_round - 1)
+    found = privacy_report(prepared)
+    epsilon, privacy = found.epsilon, found.privacy
     report: dict[str, Any] = {
         "schema": "report/1",
         "run": folder.name,
@@ -55,6 +56,8 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         "claim": {"statement": claim(prepared, epsilon)},
         "epsilon": epsilon,
         "privacy": privacy,
+        "released": found.released,
+        "audit": None,
         "limits": limits(prepared),
         "utility": utility,
         "curve": [point.to_dict() for point in read_points(folder.path / "metrics.jsonl")],
@@ -72,7 +75,10 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     }
     report["bundle"] = publish(prepared, state, report)
     write_egress(
-        folder.path / "egress.jsonl", rounds=report["rounds"], size=prepared.model.layout.size
+        folder.path / "egress.jsonl",
+        rounds=report["rounds"],
+        size=prepared.model.layout.size,
+        spec=spec,
     )
     write_report(folder.path, report)
     folder.write_json("report.json", report)  # last: a run with a report has all the rest
@@ -101,6 +107,7 @@ def _command(prepared: Prepared) -> str:
         "epsilon": "inf" if request.epsilon is None else f"{request.epsilon:g}",
         "rounds": spec.rounds,
         "cohort": spec.cohort_size,
+        "mechanism": None if spec.ceiling is None else spec.mechanism,
         "runtime": request.runtime,
         "model": request.model,
         "seed": request.seed,

@@ -88,7 +88,7 @@ def plan_line(prepared: Prepared) -> str:
         "no differential privacy"
         if spec.ceiling is None
         else f"user-level epsilon at most {spec.ceiling:g} at delta {spec.delta:g}, "
-        f"noise multiplier {round_up(spec.noise_multiplier, 4)}"
+        f"{spec.mechanism} with noise multiplier {round_up(spec.noise_multiplier, 4)}"
     )
     carried = (
         "; ray carries messages without encryption on this machine's own network: no real "
@@ -119,6 +119,16 @@ def show_summary(run: SimulatedRun) -> None:
         means = (cell["mean"] if isinstance(cell, dict) else cell for cell in cells)
         table.add_row(row["name"], *(f"{mean:.4f}" for mean in means))
     console.print(table)
+    for purchase, figures in report["released"].items():
+        told = ", ".join(
+            f"{name} {figure['value']:.4f} ± {1.96 * figure['noise_sd']:.4f}"
+            for name, figure in figures.items()
+        )
+        console.print(
+            f"{purchase}, sent by devices, noised and charged: {told}",
+            highlight=False,
+            markup=False,
+        )
     own = report["utility"]["model"]["ndcg@10"]
     console.print(
         f"ndcg@10 {own['mean']:.4f} (95 % {own['low']:.4f} to {own['high']:.4f}) · "

@@ -70,8 +70,7 @@ class Curve:
 
     def __call__(self, number: int, parameters: npt.NDArray[np.float32]) -> None:
         """Look at the model after round ``number``, if it is one of those looked at."""
-        every = max(1, self.rounds // _POINTS)
-        if number % every and number != self.rounds:
+        if number % _every(self.rounds) and number != self.rounds:
             return
         loss, quality = look(self.model, parameters, sample(self.task))
         point = Point(round=number, loss=loss, ndcg=quality, epsilon=self.spent(number))
@@ -79,6 +78,15 @@ class Curve:
         with self.file.open("a", encoding="utf-8") as lines:
             lines.write(f"{end_of_cut_line}{json.dumps(point.to_dict())}\n")
         self.tell(point)
+
+
+def _every(rounds: int) -> int:
+    return max(1, rounds // _POINTS)
+
+
+def looks(rounds: int) -> int:
+    """Return how often a run of that many rounds is looked at."""
+    return -(-rounds // _every(rounds))
 
 
 def _ends_whole(file: Path) -> bool:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from homebody_simulation.data_options import Items, OnBad, loader_options
+from homebody_simulation.data_options import loader_options
 from homebody_simulation.datasets import Summary, load_dataset, summarise
+from homebody_simulation.run_options import BadRows, Columns, Devices, ItemKind
 
 app = typer.Typer(
     name="data",
@@ -37,12 +38,10 @@ def describe(  # a command's options are its parameters
         typer.Argument(help="complete-journey, movielens-100k, synthetic, interactions:PATH ..."),
     ] = "complete-journey",
     *,
-    devices: Annotated[int | None, typer.Option(help="synthetic: number of devices.")] = None,
-    items: Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="interactions: ROLE=NAME, e.g. user=customer_id.")
-    ] = None,
-    on_bad: Annotated[OnBad | None, typer.Option(help="interactions: rows that are none.")] = None,
+    devices: Devices = None,
+    items: ItemKind = None,
+    column: Columns = None,
+    on_bad: BadRows = None,
     format_: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TEXT,
 ) -> None:
     """Print sizes, shares, dates, what was left out, source and licence of a data set.

@@ -1,32 +1,44 @@
 """The report's privacy figures and words: computed from the charges, never typed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from homebody_privacy.accounting import epsilon_prv, spent_epsilon
-from homebody_privacy.budget import earlier_charges
-from homebody_privacy.charges import PoissonRounds, round_up
+from homebody_models.device_metrics import figure_scale
+from homebody_privacy.accounting import epsilon_by_part, epsilon_prv, spent_epsilon
+from homebody_privacy.charges import Charge, PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified
-from homebody_privacy.config import statement
+from homebody_privacy.fft_accounting import epsilon_fft
+from homebody_privacy.ledger import read_ledger
+from homebody_privacy.ledger_record import LedgerRecord
 from homebody_privacy.record import (
     CrossCheckError,
     RecordRounds,
     epsilon_record,
     participations_at_most,
 )
-from homebody_server.run_spec import SAMPLER_EPSILON, accounted_delta
+from homebody_privacy.statement import statement
+from homebody_server.run_spec import SAMPLER_EPSILON, MetricPlan, RunSpec, accounted_delta
+from homebody_server.spending import anchors_of, spent_before
 from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
 
 _LIMITS = """\
-Operator's word: coins are drawn in secret, noise is drawn and kept secret, un-noised sums are not \
+Operator's word: {drawn}noise is drawn and kept secret, un-noised sums are not \
 kept. In this simulation all of it happened in one place.
-The amplified figure holds against people who cannot see who took part. Against the operator and \
-the network it is the figure without amplification.
+{amplified}
 Future rounds can leave a device out. What was already summed cannot be taken out; it stays \
 bounded by epsilon.
-The number of devices, the rounds and the catalog are treated as public.""".splitlines()
+The number of devices, the rounds and the catalog are treated as public."""
+
+_AMPLIFIED = """\
+The amplified figure holds against people who cannot see who took part. Against the operator and \
+the network it is the figure without amplification."""
+
+_SEPARATED = """\
+The figure takes no credit for who comes: it holds against anyone, if no device joins more often \
+or sooner than the config says. Devices count that themselves and refuse."""
 
 _TUNED_HERE = """\
 The training's settings for this data set were chosen on its own validation items, which was not \
@@ -37,79 +49,159 @@ The catalog was read off the events of this file, and so was whether items repea
 one device alone had is in the model's files. A fleet takes its catalog from public data."""
 
 
-def privacy_report(
-    prepared: Prepared, rounds: int
-) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the epsilon block and the mechanism's figures; None for a run without noise."""
-    spec, dp = prepared.spec, prepared.config.dp
+@dataclass(frozen=True, slots=True)
+class PrivacyReport:
+    """What a run's ledger comes to.
+
+    Attributes:
+        epsilon: By unit; None for a run without noise.
+        privacy: The mechanism's figures; None for a run without noise.
+        released: Figures about people that were released with noise, by purchase.
+    """
+
+    epsilon: dict[str, Any] | None
+    privacy: dict[str, Any] | None
+    released: dict[str, dict[str, dict[str, float]]]
+
+
+def privacy_report(prepared: Prepared) -> PrivacyReport:
+    """Return what the run charged, read from its ledger, and what that comes to."""
+    spec, folder = prepared.spec, prepared.folder
     if spec.ceiling is None:
-        return None, None
-    earlier = (
-        earlier_charges(prepared.request.runs, spec.population, exclude=prepared.folder.path)
-        if spec.lifetime
-        else []
-    )
-    own = spec.charge().with_rounds(rounds)
-    charges = [*earlier, own]
-    spent = spent_epsilon(charges, spec.accounted_delta) + SAMPLER_EPSILON
-    record = dp.record if dp.record is not None and dp.record.enabled else None
-    epsilon = {
-        "user": {
-            "spent": round_up(spent, 3),
-            "ceiling": spec.ceiling,
-            "delta": spec.delta,
-            "accountant": dp.accountant,
-            "mechanism": dp.mechanism,
-            "unit": dp.unit,
-            "rounds": sum(charge.rounds for charge in charges),
+        return PrivacyReport(None, None, {})
+    ledger, _ = read_ledger(folder.ledger_file, anchors_of(spec))
+    earlier = spent_before(folder, spec)
+    charges = [*earlier, *ledger.charges()]
+    return PrivacyReport(
+        epsilon={
+            "user": _user_level(prepared, charges, ledger),
+            "record": _record_level(prepared, ledger.closed),
         },
-        "record": None if record is None else _record_level(prepared, rounds),
+        privacy=_mechanism(prepared, charges, own=ledger.charges()),
+        released=_released(prepared, ledger),
+    )
+
+
+def _released(prepared: Prepared, ledger: LedgerRecord) -> dict[str, dict[str, dict[str, float]]]:
+    """Return each released figure beside the deviation of its noise."""
+    plans = {plan.name: plan for plan in prepared.spec.metrics}
+    return {
+        purchase: {
+            name: {"value": value, "noise_sd": _noise_sd(plans[purchase.split("/")[1]], prepared)}
+            for name, value in values.items()
+        }
+        for purchase, values in ledger.answers.items()
     }
-    privacy = {
+
+
+def _noise_sd(plan: MetricPlan, prepared: Prepared) -> float:
+    return plan.noise_multiplier * figure_scale(plan.name, prepared.spec.devices)
+
+
+def _user_level(
+    prepared: Prepared, charges: Sequence[Charge], ledger: LedgerRecord
+) -> dict[str, Any]:
+    spec, dp = prepared.spec, prepared.config.dp
+    delta = spec.accounted_delta
+    parts = epsilon_by_part(charges, delta)
+    return {
+        "spent": _shown(spent_epsilon(charges, delta), 3),
+        "parts": {part: _shown(value, 3) for part, value in parts.items()},
+        "ceiling": spec.ceiling,
+        "delta": spec.delta,
+        "accountant": dp.accountant,
+        "mechanism": dp.mechanism,
+        "unit": dp.unit,
+        "rounds": ledger.closed,
+        "void_rounds": ledger.voids,
+    }
+
+
+def _mechanism(
+    prepared: Prepared, charges: Sequence[Charge], *, own: Sequence[Charge]
+) -> dict[str, Any]:
+    spec, dp = prepared.spec, prepared.config.dp
+    delta = spec.accounted_delta
+    figures: dict[str, Any] = {
         "adjacency": dp.adjacency,
         "clip_norm": spec.clip_norm,
+        "adaptive_clip": dp.adaptive_clip,
         "noise_multiplier": spec.noise_multiplier,
         "lattice_step": spec.lattice.step,
         "cohort_size": spec.cohort_size,
         "cohort_cap": spec.cohort_cap,
-        "sampling_rate": spec.charge().sampling_rate,
+        "sampling": dp.sampling,
+        "sampling_rate": spec.cohort_size / spec.devices if dp.amplification else None,
         "accountant_version": version("dp-accounting"),
-        # Opacus composes what it is given in one sampling scheme; across runs it is not asked.
-        "epsilon_prv": None if earlier else _cross_check(own, spec.delta),
-        "epsilon_unamplified": round_up(
-            epsilon_unamplified(charges, spec.accounted_delta) + SAMPLER_EPSILON, 1
-        ),
+        "epsilon_prv": _cross_check(charges, delta),
+        "epsilon_fft": _shown(epsilon_fft(_kinds(charges), delta), 3),
+        "epsilon_unamplified": _shown(epsilon_unamplified(charges, delta), 3),
+        "epsilon_release": _shown(_one_release(spec, delta), 3),
         "budget_scope": dp.budget_scope,
-        "earlier": bool(earlier),
+        "earlier": len(charges) > len(own),
+        "tuning": {"data": dp.tuning_data, "runs": dp.tuning_runs},
     }
-    return epsilon, privacy
+    if dp.mechanism == "blt":
+        figures["blt"] = {
+            "sensitivity": spec.sensitivity,
+            "min_separation": spec.min_separation,
+            "joins": spec.participation.joins,
+            "theta": list(spec.theta),
+            "omega": list(spec.omega),
+            "fine_bits": spec.mechanism_for(prepared.model.layout.size).fine_bits,
+        }
+    return figures
 
 
-def _cross_check(charge: PoissonRounds, delta: float) -> float | None:
+def _kinds(charges: Sequence[Charge]) -> list[tuple[float, float, int]]:
+    """Return charges as the third opinion takes them: noise, rate, rounds; caps are left out."""
+    sampled = [
+        (c.effective_multiplier, c.sampling_rate, c.rounds)
+        for c in charges
+        if isinstance(c, PoissonRounds)
+    ]
+    squares = sum(c.squared_loss for c in charges if not isinstance(c, PoissonRounds))
+    return [*sampled, (squares**-0.5, 1.0, 1)] if squares else sampled
+
+
+def _one_release(spec: RunSpec, delta: float) -> float:
+    """Return what one round's model alone is worth; of ``blt`` the whole run is one release."""
+    one = spec.round_charge()
+    return spent_epsilon([spec.training_charge() if one is None else one], delta)
+
+
+def _shown(epsilon: float, digits: int) -> float:
+    """Return an epsilon as it is printed: with the sampler's own error, rounded up."""
+    return round_up(epsilon + SAMPLER_EPSILON, digits)
+
+
+def _cross_check(charges: Sequence[Charge], delta: float) -> float | None:
     """Return Opacus' figure, or None where it fails: then there is none to print."""
     try:
-        return round_up(epsilon_prv([charge], delta), 3)
+        return _shown(epsilon_prv(charges, delta), 3)
     except CrossCheckError:
         return None
 
 
-def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any]:
+def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any] | None:
     # Opacus and torch are loaded by now; this module only needs the rate the device draws at.
     from homebody_client.record_level import effective_rate  # noqa: PLC0415
 
     record, spec = prepared.config.dp.record, prepared.spec
-    if record is None:
-        raise ValueError("the record level is off")
+    if record is None or not record.enabled:
+        return None
     per_round = RecordRounds(
         sampling_rate=effective_rate(record.sampling_rate),
         steps=record.steps,
         noise_multiplier=record.noise_multiplier,
     )
-    rate = spec.charge().sampling_rate
     delta = accounted_delta(record.delta)
+    rate = spec.cohort_size / spec.devices
+    if spec.mechanism == "blt":  # nothing is assumed but the cap: a device joins as often as it may
+        rounds, rate = min(rounds, spec.participation.joins), 1.0
     spent = epsilon_record(per_round, delta, rounds=rounds, sampling_rate=rate)
     return {
-        "spent": round_up(spent + SAMPLER_EPSILON, 3),
+        "spent": _shown(spent, 3),
         "delta": record.delta,
         "accountant": "prv",
         "mechanism": "dp-sgd",
@@ -140,8 +232,12 @@ def limits(prepared: Prepared) -> list[str]:
     if prepared.spec.ceiling is None:
         return ["There is no guarantee of any kind."]
     dp = prepared.config.dp
+    drawn = "coins are drawn in secret, " if dp.amplification else ""
+    amplified = _AMPLIFIED if dp.amplification else _SEPARATED
+    items = _LIMITS.format(drawn=drawn, amplified=amplified).splitlines()
     tuned = f"tuned on {dp.tuning_data} data in {dp.tuning_runs} runs"
-    items = [*_LIMITS, f"The config says its settings were {tuned}, which is not charged."]
+    charged = "each of which is charged" if dp.tuning_data == "private" else "which is not charged"
+    items.append(f"The config says its settings were {tuned}, {charged}.")
     if prepared.dataset.name.startswith("interactions"):
         items.append(_OWN_CATALOG)
     if has_own_profile(prepared.dataset.name):

@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from homebody_models.zoo import NAMES
-from homebody_privacy.errors import UsageError
+from homebody_privacy.errors import PolicyViolationError, UsageError
+from homebody_privacy.protection import Mechanism
 
 Runtime = Literal["cohort", "ray"]
 
@@ -28,6 +29,7 @@ class Request:
         cohort: Expected cohort; None for the config's.
         model: Name of the model.
         runtime: How the two Flower apps run.
+        mechanism: ``blt`` or ``gaussian``; None for the config's.
         seed: Keys everything random, noise included; None draws from the system.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
@@ -41,6 +43,7 @@ class Request:
     cohort: int | None = None
     model: str = "two-tower"
     runtime: Runtime = "cohort"
+    mechanism: Mechanism | None = None
     seed: int | None = None
     name: str | None = None
     runs: Path = Path("runs")
@@ -62,8 +65,13 @@ class Request:
             raise UsageError(f"--cohort must be at least 1, got {self.cohort}")
         if self.model not in NAMES:
             raise UsageError(f"--model must be one of {', '.join(NAMES)}")
+        if self.mechanism not in (None, "blt", "gaussian"):
+            raise UsageError("--mechanism must be blt or gaussian")
+        check_seed(self.runtime, self.seed)
         if self.runtime not in ("cohort", "ray"):
-            raise UsageError("--runtime must be cohort or ray")
+            raise UsageError(
+                "--runtime must be cohort or ray: a fleet (deploy) is not started from here"
+            )
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(
                 "--name must start with a letter or digit and hold letters, digits, '.', '_', '-'",
@@ -79,3 +87,17 @@ class Request:
         stem = f"{data}-eps{epsilon}"
         names = (stem, *(f"{stem}-{i}" for i in range(2, 10_000)))
         return next(name for name in names if not (self.runs / name).exists())
+
+
+def check_seed(runtime: str, seed: int | None) -> None:
+    """Refuse to key a deployed run: whoever knows the seed subtracts the noise.
+
+    Raises:
+        PolicyViolationError: If ``runtime`` is ``deploy`` and there is a seed.
+    """
+    if runtime == "deploy" and seed is not None:
+        raise PolicyViolationError(
+            "--seed is for simulations: whoever knows the seed of a deployed run subtracts its "
+            "noise",
+            fix="leave --seed out",
+        )

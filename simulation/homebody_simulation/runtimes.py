@@ -19,10 +19,14 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from flwr.app import Context, RecordDict
 
 from homebody_client.flower_app import build_client_app
-from homebody_client.host import Host, shard
+from homebody_client.host import HELD_OUT, Host, record_files, shard
+from homebody_client.participation_store import ParticipationStore
+from homebody_client.record_files import RecordFiles
 from homebody_privacy.environment import QUIET
 from homebody_privacy.errors import DependencyError, MissingExtraError
 from homebody_privacy.stream import derive_key
@@ -64,26 +68,56 @@ def host_of(prepared: Prepared) -> Host:
         example_key=derive_key(key, "device-examples"),
         record_key=derive_key(key, "device-records"),
         lattice=prepared.spec.lattice,
+        held_out=held_out_items(prepared),
     )
+
+
+def held_out_items(prepared: Prepared) -> npt.NDArray[np.int32]:
+    """Return each device's validation item, -1 for none: the latest event it does not train on."""
+    task = prepared.split.validation
+    items = np.full(prepared.spec.devices, -1, np.int32)
+    items[task.devices] = task.targets
+    return items
+
+
+def _records_of(prepared: Prepared) -> RecordFiles | None:
+    """Return where the simulated devices keep what their records spent; none for a reference."""
+    if prepared.spec.ceiling is None:
+        return None
+    key = derive_key(prepared.folder.read_key(), "device-records")
+    return record_files(prepared.config, prepared.folder.devices_folder, key)
+
+
+@contextmanager
+def _joining(prepared: Prepared) -> Iterator[ParticipationStore | None]:
+    """Keep the simulated devices' own record of what they joined; none for a reference."""
+    if prepared.spec.ceiling is None:
+        yield None
+        return
+    folder = prepared.folder.devices_folder
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with ParticipationStore.open(folder / "devices.sqlite", anchors=None, durable=False) as store:
+        yield store
 
 
 def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
     """Run both apps in this process, one node a device."""
     devices = prepared.spec.devices
-    everyone = host_of(prepared)
-
-    def opener(context: Context) -> Host:
-        part = int(context.node_config["partition-id"])
-        return replace(everyone, devices=shard(devices, part, devices))
-
     meter = Meter()
-    grid = CohortGrid(
-        metered(app_cohort(build_client_app(opener, shielded=False)), meter),
-        {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
-        {RUN_FOLDER: str(prepared.folder.path)},
-    )
-    context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})
-    build_server_app(observe)(grid=grid, context=context)
+    with _joining(prepared) as store:
+        everyone = replace(host_of(prepared), participation=store, records=_records_of(prepared))
+
+        def opener(context: Context) -> Host:
+            part = int(context.node_config["partition-id"])
+            return replace(everyone, devices=shard(devices, part, devices))
+
+        grid = CohortGrid(
+            metered(app_cohort(build_client_app(opener, shielded=False)), meter),
+            {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
+            {RUN_FOLDER: str(prepared.folder.path)},
+        )
+        context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})
+        build_server_app(observe)(grid=grid, context=context)
     return meter
 
 
@@ -105,6 +139,8 @@ def run_ray(prepared: Prepared, observe: Observer) -> Meter:
         population = work / "population"
         population.mkdir()
         prepared.split.train.save(population)
+        np.save(population / HELD_OUT, held_out_items(prepared), allow_pickle=False)
+        prepared.folder.devices_folder.mkdir(mode=0o700, exist_ok=True)
         _run_flower(prepared, observe, work, _write_app(prepared, work, population), log_file)
     if not (folder / "outcome.json").exists():
         raise DependencyError(
@@ -175,6 +211,7 @@ def _write_app(prepared: Prepared, work: Path, population: Path) -> Path:
         "reference": spec.ceiling is None,
         "example-key": derive_key(key, "device-examples").hex(),
         "record-key": derive_key(key, "device-records").hex(),
+        "participation": str(prepared.folder.devices_folder.resolve()),
     }
     app = work / "app"
     app.mkdir()

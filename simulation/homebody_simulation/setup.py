@@ -1,8 +1,7 @@
 """Everything a run needs before its first round: checked, fixed, and written to its folder."""
 
-import hashlib
 import json
-import math
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -15,25 +14,17 @@ import numpy.typing as npt
 from homebody_models.recommender import Recommender
 from homebody_models.split import Split, leave_one_out
 from homebody_models.zoo import ModelSpec
-from homebody_privacy.accounting import solve_noise_multiplier
-from homebody_privacy.config import PrivacyConfig, check_population
-from homebody_privacy.errors import (
-    InfeasibleError,
-    IntegrityError,
-    InvalidFileError,
-    PolicyViolationError,
-    UsageError,
-)
-from homebody_privacy.lattice import RECORD_BITS, Lattice
-from homebody_privacy.mechanisms import GaussianMechanism
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.errors import IntegrityError, InvalidFileError, UsageError
 from homebody_privacy.stream import derive_key, fresh_key
+from homebody_privacy.variants import to_toml
 from homebody_server.run_folder import RunFolder, TrainState
-from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec, accounted_delta
+from homebody_server.run_spec import RunSpec
+from homebody_server.spending import spent_before
 from homebody_simulation.datasets import Dataset, load_dataset
-from homebody_simulation.profiles import profile_of
-from homebody_simulation.request import Request
+from homebody_simulation.planning import check_request, plan_run
+from homebody_simulation.request import Request, check_seed
 
-_DEADLINE_S = 600.0
 _SEEDED = b"homebody simulation, no secret. "
 """Master of every seeded run: known to all, so that a seed says everything."""
 
@@ -74,8 +65,8 @@ def prepare(request: Request) -> Prepared:
         PolicyViolationError: If the request passes what the config allows.
         InfeasibleError: If the population is too small for the config.
     """
-    config = PrivacyConfig.load(request.config_file)
-    _check_request(request, config)
+    approved = PrivacyConfig.load(request.config_file)
+    check_request(request, approved)
     folder = RunFolder(request.runs / request.run_name())
     if folder.path.exists():
         raise UsageError(
@@ -83,33 +74,56 @@ def prepare(request: Request) -> Prepared:
             fix=f"continue it with --resume {folder.name}, or choose another --name",
         )
     dataset = load_dataset(request.data, root=None, **request.options)
-    spec, model_spec = _plan(request, config, dataset)
-    model = model_spec.build(dataset.interactions.catalog)
-    key = fresh_key() if request.seed is None else derive_key(_SEEDED, "seed", request.seed)
-    spec = replace(spec, tensors=dict(model.layout.shapes))
-    if spec.ceiling is not None:
-        _check_sampler(spec, config, model.layout.size)
+    planned = plan_run(request, approved, dataset)
+    key = run_key(request.runtime, request.seed)
     seed = int.from_bytes(derive_key(key, "init"), "little")
-    initial = model.init(np.random.default_rng(seed))
-    _write_folder(folder, request, key, initial, _description(request, dataset, model_spec, spec))
+    initial = planned.model.init(np.random.default_rng(seed))
+    spec = replace(planned.spec, run_id=secrets.token_hex(8))
+    spent_before(folder, spec)  # a lifetime's ledgers are all there, or nothing is begun
+    description = _description(request, dataset, planned.model_spec, spec)
+    _write_folder(folder, key, initial, description, _file_of(planned.config, approved, request))
     return Prepared(
         request=request,
         folder=folder,
-        config=config,
+        config=planned.config,
         dataset=dataset,
         split=leave_one_out(dataset.interactions),
-        model_spec=model_spec,
-        model=model,
+        model_spec=planned.model_spec,
+        model=planned.model,
         spec=spec,
+    )
+
+
+def run_key(runtime: str, seed: int | None) -> bytes:
+    """Return the key everything random in a run follows from. Secret, unless it was seeded.
+
+    Args:
+        runtime: How the run is carried.
+        seed: Keys a simulation; None draws from the operating system.
+
+    Raises:
+        PolicyViolationError: If a deployed run is seeded.
+    """
+    check_seed(runtime, seed)
+    return fresh_key() if seed is None else derive_key(_SEEDED, "seed", seed)
+
+
+def _file_of(config: PrivacyConfig, approved: PrivacyConfig, request: Request) -> str:
+    """Return the run's own privacy.toml: the approved file, or what was made of it, in full."""
+    if config == approved:
+        return request.config_file.read_text("utf-8")
+    return (
+        "# Written by homebody for this run: the file it was started with, completed by what was\n"
+        f"# asked for. Digest of that file: {approved.digest()}\n\n{to_toml(config)}"
     )
 
 
 def _write_folder(
     folder: RunFolder,
-    request: Request,
     key: bytes,
     initial: npt.NDArray[np.float32],
     description: Mapping[str, Any],
+    config_text: str,
 ) -> None:
     """Write the folder of a run so that it appears whole or not at all.
 
@@ -120,7 +134,7 @@ def _write_folder(
     shutil.rmtree(unfinished.path, ignore_errors=True)
     try:
         unfinished.path.mkdir(parents=True)
-        shutil.copyfile(request.config_file, unfinished.config_file)
+        unfinished.config_file.write_text(config_text, "utf-8")
         unfinished.save_state(TrainState(1, initial, {}))
         unfinished.write_key(key)
         unfinished.write_json("run.json", description)
@@ -166,131 +180,6 @@ def reopen(runs: Path, name: str) -> Prepared:
         model=model_spec.build(dataset.interactions.catalog),
         spec=spec,
     )
-
-
-def _people(dataset: Dataset) -> str:
-    """Return the digest that stands for the people of a data set, whatever events they add.
-
-    It is made of the data set's name: a digest of the events would start a new budget with each
-    new event, and would be an un-noised release of them.
-    """
-    return hashlib.sha256(f"homebody/people/v1|{dataset.name}".encode()).hexdigest()
-
-
-def _check_request(request: Request, config: PrivacyConfig) -> None:
-    if request.epsilon is None:
-        return
-    if request.epsilon > config.dp.epsilon_max:
-        raise PolicyViolationError(
-            f"--epsilon {request.epsilon:g} is above dp.epsilon_max = {config.dp.epsilon_max:g}",
-            fix="ask for less, or have a higher dp.epsilon_max approved in privacy.toml",
-        )
-    if request.rounds is not None and request.rounds > config.dp.rounds:
-        raise PolicyViolationError(
-            f"--rounds {request.rounds} is above dp.rounds = {config.dp.rounds}",
-            fix="ask for fewer rounds, or change dp.rounds in privacy.toml",
-        )
-
-
-def _plan(request: Request, config: PrivacyConfig, dataset: Dataset) -> tuple[RunSpec, ModelSpec]:
-    devices = dataset.interactions.devices
-    profile = profile_of(dataset.name, repeats=dataset.interactions.repeats)
-    model_spec = profile.model(request.model)
-    common: dict[str, Any] = {
-        "devices": devices,
-        "tensors": {},
-        "config_digest": config.digest(),
-        "population": _people(dataset),
-        "deadline_s": _DEADLINE_S,
-        "delta": config.dp.delta,
-    }
-    if request.epsilon is None:
-        reference = profile.reference
-        cohort = request.cohort or max(1, round(reference.cohort_share * devices))
-        if cohort > devices:
-            raise InfeasibleError(f"--cohort {cohort} is above the population of {devices}")
-        cap = min(devices, math.ceil(cohort + 10.0 * math.sqrt(cohort)))
-        return RunSpec(
-            rounds=request.rounds or reference.rounds,
-            cohort_size=cohort,
-            cohort_cap=cap,
-            clip_norm=reference.clip_norm,
-            lattice_bits=_finest_bits(cap),
-            noise_multiplier=0.0,
-            ceiling=None,
-            lifetime=False,
-            learning_rate=reference.learning_rate,
-            server_optimizer="adam",
-            final_learning_rate=reference.learning_rate / 20.0,
-            **common,
-        ), model_spec
-    dp = config.dp
-    cohort = request.cohort or dp.cohort_size
-    _check_cohort(config, cohort, devices)
-    rounds = request.rounds or dp.rounds
-    multiplier = solve_noise_multiplier(
-        request.epsilon - SAMPLER_EPSILON,
-        accounted_delta(dp.delta),
-        population=devices,
-        cohort_size=cohort,
-        cohort_cap=dp.cohort_cap,
-        rounds=rounds,
-    )
-    lifetime = dp.budget_scope == "lifetime"
-    spec = RunSpec(
-        rounds=rounds,
-        cohort_size=cohort,
-        cohort_cap=dp.cohort_cap,
-        clip_norm=dp.clip_norm,
-        lattice_bits=dp.lattice_bits,
-        noise_multiplier=multiplier,
-        ceiling=dp.epsilon_max if lifetime else request.epsilon,
-        lifetime=lifetime,
-        learning_rate=profile.learning_rate,
-        server_optimizer="tensor-adam",
-        **common,
-    )
-    return spec, model_spec
-
-
-def _finest_bits(cohort_cap: int) -> int:
-    """Return the finest lattice on which the sum of a cohort still fits 32 bits."""
-    fitting = [bits for bits in range(16, 21) if cohort_cap << bits < 1 << 31]
-    if not fitting:
-        raise InfeasibleError(f"a cohort of up to {cohort_cap} is too large for one sum")
-    return fitting[-1]
-
-
-def _check_cohort(config: PrivacyConfig, cohort: int, devices: int) -> None:
-    """Check population, delta and cap for the cohort of this run."""
-    asked = config.dp.model_copy(update={"cohort_size": cohort})
-    check_population(config.model_copy(update={"dp": asked}), devices)
-    if cohort + 5.0 * math.sqrt(cohort) > config.dp.cohort_cap:
-        raise PolicyViolationError(
-            f"a cohort of {cohort} often passes dp.cohort_cap = {config.dp.cohort_cap}",
-            fix="ask for a smaller --cohort, or raise dp.cohort_cap in privacy.toml",
-        )
-
-
-def _check_sampler(spec: RunSpec, config: PrivacyConfig, size: int) -> None:
-    """Refuse a run so long that the noise sampler's error outgrows the room kept for it."""
-    user = GaussianMechanism(lattice=spec.lattice, noise_multiplier=spec.noise_multiplier)
-    draws = [("dp.delta", spec.delta, user, spec.rounds)]
-    record = config.dp.record
-    if record is not None and record.enabled:
-        lattice = Lattice(clip_norm=record.max_grad_norm, bits=RECORD_BITS)
-        level = GaussianMechanism(lattice=lattice, noise_multiplier=record.noise_multiplier)
-        draws.append(("dp.record.delta", record.delta, level, spec.rounds * record.steps))
-    for field_name, delta, mechanism, releases in draws:
-        if (
-            mechanism.sampler_delta(size, releases) > delta - accounted_delta(delta)
-            or mechanism.sampler_epsilon(size, releases) > SAMPLER_EPSILON
-        ):
-            raise InfeasibleError(
-                f"{field_name} = {delta:g} is too small for {releases} draws of noise for "
-                f"{size:,} parameters",
-                fix=f"raise {field_name}, or ask for fewer rounds or a smaller model",
-            )
 
 
 def _description(

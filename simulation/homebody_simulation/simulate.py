@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from homebody_privacy.accounting import SpendForecast
-from homebody_privacy.budget import earlier_charges
 from homebody_privacy.charges import round_up
 from homebody_privacy.errors import HomebodyError
 from homebody_server.run_folder import RunFolder
+from homebody_server.spending import spent_before
 from homebody_simulation import runtimes
 from homebody_simulation.conclude import Timing, conclude
 from homebody_simulation.curve import Curve, Point
@@ -91,6 +91,7 @@ class SimulatedRun:
         return {
             "run": report["run"],
             "epsilon": report["epsilon"] or {"user": None, "record": None},
+            "released": report["released"],
             "metrics": self.metrics,
             "intervals": {
                 name: [value["low"], value["high"]]
@@ -192,14 +193,9 @@ class _Spending:
         spec = prepared.spec
         self._forecast: SpendForecast | None = None
         if spec.ceiling is not None:
-            earlier = (
-                earlier_charges(
-                    prepared.request.runs, spec.population, exclude=prepared.folder.path
-                )
-                if spec.lifetime
-                else []
-            )
-            self._forecast = SpendForecast(spec.charge(), spec.accounted_delta, earlier)
+            tuned = [spec.tuning_charge()] if spec.tuning_runs else []
+            earlier = [*spent_before(prepared.folder, spec), *tuned]
+            self._forecast = SpendForecast(spec.training_charge(), spec.accounted_delta, earlier)
 
     def __call__(self, rounds: int) -> float | None:
         return None if self._forecast is None else round_up(self._forecast.after(rounds), 3)

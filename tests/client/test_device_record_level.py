@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,91 +13,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus import PrivacyEngine
-from opacus.optimizers import DPOptimizer
+from opacus.optimizers import DPOptimizerFastGradientClipping
 from scipy import stats
 
-from homebody_client.host import Host
-from homebody_client.record_level import (
-    BLOCK,
-    TwoTowerModule,
-    effective_rate,
-    examples,
-    local_update,
-)
+from homebody_client import record_level
+from homebody_client.ghost import CHUNK, GhostLatticeOptimizer, TwoTowerModule
+from homebody_client.record_level import BLOCK, effective_rate, examples, local_update
 from homebody_client.training import contribution
-from homebody_models.interactions import Catalog, Interactions
 from homebody_models.two_tower import TwoTower
 from homebody_models.zoo import ModelSpec
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import PolicyViolationError
-from homebody_privacy.lattice import Lattice
 from homebody_privacy.lattice_optimizer import LatticeDPOptimizer
 
-ITEMS, DIM = 30, 8
-RECORD = """
-[dp.record]
-enabled = true
-max_grad_norm = {norm}
-noise_multiplier = {noise}
-sampling_rate = {rate}
-steps = {steps}
-delta = 1e-4
-"""
-_rng = np.random.default_rng(1)
-CATALOG = Catalog(
-    ids=tuple(map(str, range(ITEMS))),
-    titles=tuple(map(str, range(ITEMS))),
-    categories=("",) * ITEMS,
-    features=_rng.normal(size=(ITEMS, 3)).astype(np.float32),
-    feature_names=("x", "y", "z"),
-)
-HISTORIES = [[], [4], list(range(7)), list(range(8)), [i * 7 % ITEMS for i in range(83)]]
-MakeHost = Callable[..., Host]
+from .record_host import CATALOG, DIM, HISTORIES, ITEMS, RECORD, MakeHost, build_host, start, update
 
 
 @pytest.fixture(scope="session")
 def make_host(write_config: Callable[..., Path]) -> MakeHost:
     """Builder of a node with the record level on."""
-
-    def build(
-        *,
-        norm: float = 1.0,
-        noise: float = 1.0,
-        rate: float = 1.0,
-        steps: int = 1,
-        **options: float,
-    ) -> Host:
-        more = RECORD.format(norm=norm, noise=noise, rate=rate, steps=steps)
-        items = np.array([item for history in HISTORIES for item in history], np.int32)
-        config = PrivacyConfig.load(write_config(more=more))
-        return Host(
-            config=config,
-            model=ModelSpec("two-tower", {"dim": DIM, "init_scale": 1.0, **options}).build(CATALOG),
-            histories=Interactions(
-                ptr=np.cumsum([0, *map(len, HISTORIES)]).astype(np.int64),
-                items=items,
-                times=np.arange(len(items), dtype=np.int64),
-                values=np.ones(len(items), np.float32),
-                repeats=True,
-                catalog=CATALOG,
-            ),
-            devices=frozenset(range(len(HISTORIES))),
-            example_key=bytes(32),
-            record_key=bytes(32),
-            lattice=Lattice(0.5),
-        )
-
-    return build
-
-
-def start(host: Host) -> npt.NDArray[np.float32]:
-    """Return a model to train."""
-    return host.model.init(np.random.default_rng(0))
-
-
-def update(host: Host, device: int, number: int = 1) -> npt.NDArray[np.float64]:
-    """Return the local update of a device."""
-    return local_update(host, host.history(device), start(host), number=number, device=device)
+    return partial(build_host, write_config)
 
 
 @pytest.mark.parametrize("repeat", [0.0, 20.0])
@@ -115,7 +51,7 @@ def test_logits_and_gradients_are_those_of_the_numpy_model(repeat: float, *, con
     rng = np.random.default_rng(3)
     flat = (model.init(rng) + 0.3 * rng.normal(size=model.layout.size)).astype(np.float32)
     history = np.array([3, 9, 3, 17, 28, 0, 5, 11])
-    x = np.zeros((1, ITEMS), np.float32)
+    x = np.zeros((1, ITEMS))
     items, shares = model._window().shares([history[:-1]])  # noqa: SLF001 - the numpy weights
     np.add.at(x[0], items[0], shares[0])
     module = TwoTowerModule(model.layout.views(flat), model.features, repeat)
@@ -181,8 +117,10 @@ def test_opacus_engine_and_our_optimizer_are_in_the_path(
     update(make_host(norm=0.3, noise=1.7), 4)
     ((options, optimizer),) = seen
     assert (options["max_grad_norm"], options["noise_multiplier"]) == (0.3, 1.7)
+    assert options["grad_sample_mode"] == "ghost"
+    assert isinstance(optimizer, GhostLatticeOptimizer)
     assert isinstance(optimizer, LatticeDPOptimizer)
-    assert isinstance(optimizer, DPOptimizer)
+    assert isinstance(optimizer, DPOptimizerFastGradientClipping)
     assert optimizer.max_grad_norm == 0.3
     assert optimizer.noise_multiplier == 1.7
 
@@ -248,7 +186,59 @@ def test_one_record_moves_the_sum_by_at_most_the_bound(make_host: MakeHost) -> N
         moved = update(host, 4) - local_update(host, changed, start(host), number=1, device=4)
         # Replaced, not removed: twice the bound. The same key draws the same noise.
         records = len(HISTORIES[4]) // BLOCK
-        assert 0.0 < np.linalg.norm(moved) * records <= 2 * 0.05 * (1 + 1e-4)
+        assert 0.0 < np.linalg.norm(moved) * records <= 2 * 0.05
+
+
+def test_a_device_of_more_records_than_one_sum_holds_trains(make_host: MakeHost) -> None:
+    host = make_host(norm=0.05, noise=0.5)
+    records = 2 * CHUNK + 3
+    history = np.random.default_rng(5).integers(0, ITEMS, records * BLOCK)
+    moved = []
+    for place in (0, CHUNK, records - 1):  # one in each chunk
+        changed = history.copy()
+        changed[place * BLOCK + 7] = (changed[place * BLOCK + 7] + 1) % ITEMS
+        one, two = (
+            local_update(host, kept, start(host), number=1, device=4) for kept in (history, changed)
+        )
+        moved.append(float(np.linalg.norm(one - two)) * records)
+    assert all(0.01 < distance <= 2 * 0.05 for distance in moved)
+
+
+def test_pf_22_every_row_of_every_parameter_is_noised(make_host: MakeHost) -> None:
+    host = make_host(norm=0.2, noise=4.0, content=True)
+    assert isinstance(host.model, TwoTower)
+    history = np.full(8, 3, np.int32)  # one record, of one item
+    keys = [bytes([number]) * 32 for number in range(1, 41)]
+    updates = np.array(
+        [
+            local_update(replace(host, record_key=k), history, start(host), number=1, device=3)
+            for k in keys
+        ]
+    )
+    noise = (updates - updates.mean(axis=0)) / (0.2 * 4.0)
+    for name, rows in host.model.layout.shapes.items():
+        found = np.array([host.model.layout.views(update)[name] for update in noise])
+        spread = (found.reshape(len(keys), rows[0], -1) ** 2).sum(axis=(0, 2))
+        freedom = (len(keys) - 1) * (found[0].size // rows[0])
+        chance = stats.chi2.cdf(spread, freedom)
+        assert ((chance > 1e-6) & (chance < 1 - 1e-6)).all()
+        for wrong in (2 / 3, 3 / 2):
+            total = stats.chi2.cdf(spread.sum() / wrong**2, freedom * rows[0])
+            assert min(total, 1 - total) < 1e-9
+
+
+def test_no_record_is_drawn_with_more_than_the_accounted_rate() -> None:
+    class Words:
+        """Gives out the words next to the limit."""
+
+        def words(self, n: int) -> npt.NDArray[np.uint64]:
+            limit = int(2**64 * (1 / 3))
+            return np.array([0, limit - 1, limit, 2**64 - 1][:n], np.uint64)
+
+    sampler = record_level._CoinSampler(4, sampling_rate=1 / 3, steps=1, coins=Words())  # type: ignore[arg-type]  # noqa: SLF001
+    assert list(sampler) == [[0, 1]]
+    everyone = record_level._CoinSampler(4, sampling_rate=1.0, steps=1, coins=Words())  # type: ignore[arg-type]  # noqa: SLF001
+    assert list(everyone) == [[0, 1, 2, 3]]
 
 
 @pytest.mark.parametrize("model", ["matrix-factorization", "popularity"])
@@ -263,7 +253,7 @@ def test_the_switch_of_the_config_decides(
     make_host: MakeHost, write_config: Callable[..., Path], enabled: str
 ) -> None:
     host = make_host()
-    more = RECORD.format(norm=1.0, noise=1.0, rate=1.0, steps=1).replace("true", enabled)
+    more = RECORD.format(norm=1.0, noise=1.0, rate=1.0, steps=1, extra="").replace("true", enabled)
     host = replace(host, config=PrivacyConfig.load(write_config(more=more)))
     off = replace(host, config=PrivacyConfig.load(write_config()))
     plain = contribution(off, 4, start(host), 1).tolist()

@@ -1,6 +1,7 @@
 """What a device adds to a round: bounded whatever it holds, its own alone, the same in a shard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homebody_client.flower_app import build_client_app
-from homebody_client.host import Host, open_host, shard
+from homebody_client.host import HELD_OUT, Host, open_host, shard
 from homebody_client.training import contribution, shard_contribution
 from homebody_models.interactions import Catalog, Interactions
 from homebody_models.recommender import Layout, LocalGradient
@@ -182,10 +183,22 @@ def settings_of(config_file: Path, population: Path) -> dict[str, Any]:
         "reference": False,
         "example-key": bytes(32).hex(),
         "record-key": bytes(32).hex(),
+        "participation": str(population.with_name("devices")),
     }
 
 
 NODE: dict[str, Any] = {"partition-id": 1, "num-partitions": 2}
+
+
+@contextmanager
+def opened(run_config: dict[str, Any]) -> Iterator[Host]:
+    """Open a node, and close its record afterwards."""
+    host = open_host(run_config, NODE)
+    try:
+        yield host
+    finally:
+        if host.participation is not None:
+            host.participation.close()
 
 
 @pytest.fixture
@@ -200,10 +213,31 @@ def population(tmp_path: Path) -> Path:
 def test_a_node_opens_what_the_run_config_names(
     write_config: Callable[..., Path], population: Path
 ) -> None:
-    host = open_host(settings_of(write_config(), population), NODE)
-    assert host.devices == {1, 3}
-    assert host.history(3).tolist() == SOME[3]
-    assert host.lattice == Lattice(0.5)
+    with opened(settings_of(write_config(), population)) as host:
+        assert host.devices == {1, 3}
+        assert host.history(3).tolist() == SOME[3]
+        assert host.lattice == Lattice(0.5)
+        assert host.held_out_item(3) is None
+
+
+def test_a_node_opens_its_devices_own_record_and_what_they_hold_back(
+    write_config: Callable[..., Path], population: Path
+) -> None:
+    np.save(population / HELD_OUT, np.array([1, -1, 2, 0, -1], np.int32), allow_pickle=False)
+    asked = settings_of(write_config(), population)
+    with opened(asked) as host:
+        assert (host.held_out_item(3), host.held_out_item(1)) == (0, None)
+        assert host.participation is not None
+    assert [file.name for file in Path(asked["participation"]).glob("*.sqlite")] == [
+        "devices-1.sqlite"
+    ]
+
+
+def test_a_reference_keeps_no_record(write_config: Callable[..., Path], population: Path) -> None:
+    asked = settings_of(write_config(), population) | {"reference": True}
+    with opened(asked) as host:
+        assert host.participation is None
+    assert not Path(asked["participation"]).exists()
 
 
 def test_nothing_trains_without_a_privacy_config(tmp_path: Path, population: Path) -> None:
@@ -218,7 +252,8 @@ def test_a_node_refuses_a_bound_that_is_not_its_configs(
     asked = settings_of(write_config(), population) | change
     with pytest.raises(PolicyViolationError, match="clip norm or lattice"):
         open_host(asked, NODE)
-    assert open_host(asked | {"reference": True}, NODE).lattice != Lattice(0.5)
+    with opened(asked | {"reference": True}) as host:
+        assert host.lattice != Lattice(0.5)
 
 
 def ask(host: Host, **changes: Any) -> Message:  # noqa: ANN401 - fields of the invitation
@@ -279,3 +314,66 @@ def test_a_device_named_twice_in_an_invitation_does_not_count_twice(config: Priv
     host = host_of(config, SOME)
     with pytest.raises(ValueError, match="twice"):
         Invitation(run="r", round=1, devices=(0, 0), config_digest=host.config_digest)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    history=st.lists(st.integers(0, ITEMS - 1), max_size=12),
+    scale=st.sampled_from([0.0, 1.0, 1e6, 1e38]),
+    clip_norm=st.floats(1e-6, 1e3),
+)
+def test_a_contribution_of_an_adaptive_round_is_bounded_and_adds_one_vote(
+    config: PrivacyConfig, history: list[int], scale: float, clip_norm: float
+) -> None:
+    host = host_of(config, [history])
+    with np.errstate(all="ignore"):
+        parameters = (start(host) * np.float32(scale)).astype(np.float32)
+        added = contribution(host, 0, parameters, 1, clip_norm)
+    assert added.dtype == np.int32
+    assert added.size == parameters.size + 1
+    assert sum(int(v) ** 2 for v in added[:-1]) <= BOUND**2
+    assert int(added[-1]) in (-1, 0, 1)
+
+
+def test_a_vote_says_whether_the_update_was_within_the_rounds_clip_norm(
+    config: PrivacyConfig,
+) -> None:
+    host = host_of(config, SOME)
+    model = start(host)
+    norm = float(
+        np.linalg.norm(
+            host.model.local_gradient(model, host.history(0), np.random.default_rng(0)).vector
+        )
+    )
+    within, clipped = (contribution(host, 0, model, 1, bound) for bound in (2 * norm, norm / 2))
+    assert (int(within[-1]), int(clipped[-1])) == (1, -1)
+    # The lattice is the round's: half of the bound is used, or all of it.
+    used = [float(np.linalg.norm(added[:-1])) / BOUND for added in (within, clipped)]
+    assert used == pytest.approx([0.5, 1.0], abs=0.02)
+
+
+def test_a_shard_of_an_adaptive_round_sends_the_sum_of_its_votes(config: PrivacyConfig) -> None:
+    host = host_of(config, SOME)
+    model = start(host)
+    each = [contribution(host, d, model, 2, 0.1).astype(np.int64) for d in range(5)]
+    total = shard_contribution(host, tuple(range(5)), model, 2, 0.1)
+    assert total.tolist() == np.sum(each, axis=0).tolist()
+
+
+@pytest.mark.parametrize("clip_norm", [0.5, 100.0, float("nan"), 0.0, -1.0])
+def test_a_device_of_one_clip_norm_declines_a_round_that_names_one(
+    config: PrivacyConfig, clip_norm: float
+) -> None:
+    answer = ask(host_of(config, SOME), clip_norm=clip_norm)
+    assert not answer.content.array_records
+    (record,) = answer.content.config_records.values()
+    assert dict(record) == {messages.CODE: "policy-violation"}
+
+
+@pytest.mark.parametrize("clip_norm", [float("nan"), 0.0, -1.0, float("inf")])
+def test_a_clip_norm_that_is_none_is_declined(
+    write_config: Callable[..., Path], clip_norm: float
+) -> None:
+    adaptive = PrivacyConfig.load(write_config(more="adaptive_clip = true\n"))
+    assert ask(host_of(adaptive, SOME), clip_norm=0.25).content.array_records
+    assert not ask(host_of(adaptive, SOME), clip_norm=clip_norm).content.array_records

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from homebody_privacy.charges import PoissonRounds
+from homebody_privacy.charges import CorrelatedRun, PoissonRounds
+from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.environment import DATA
-from homebody_privacy.ledger import Header
+from homebody_privacy.ledger_record import Header
 
 Vectors = dict[str, list[dict[str, Any]]]
+Load = Callable[..., PrivacyConfig]
 
 CONFIG = """\
 schema = "privacy/1"
@@ -45,6 +47,8 @@ sampling = "poisson"
 amplification = true
 clip_norm = 0.5
 rounds = 100
+min_separation = 1
+max_rounds_per_device = 100
 cohort_size = 100
 cohort_cap = 150
 epsilon_max = 8.0
@@ -53,6 +57,14 @@ budget_scope = "lifetime"
 tuning_data = "public"
 tuning_runs = 0
 """
+
+_FOR_BLT = {  # what a config of secret coins must say otherwise
+    'mechanism = "gaussian"': 'mechanism = "blt"',
+    'sampling = "poisson"': 'sampling = "none"',
+    "amplification = true": "amplification = false",
+    "min_separation = 1\n": "min_separation = 25\n",
+    "max_rounds_per_device = 100": "max_rounds_per_device = 4",
+}
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +95,25 @@ def charge() -> Callable[..., PoissonRounds]:
     return build
 
 
+@pytest.fixture(scope="session")
+def correlated() -> Callable[..., CorrelatedRun]:
+    """Builder of the charge of a correlated run; any field may be given."""
+
+    def build(**fields: Any) -> CorrelatedRun:  # noqa: ANN401 - one of the fields' types
+        usual: dict[str, Any] = {
+            "noise_multiplier": 3.5,
+            "sensitivity": 3.15,
+            "rounds": 100,
+            "min_separation": 25,
+            "max_rounds": 4,
+            "theta": (0.9075,),
+            "omega": (0.46736,),
+        }
+        return CorrelatedRun(**(usual | fields))
+
+    return build
+
+
 @pytest.fixture
 def header() -> Header:
     """Promise of a run, as a ledger opens with it."""
@@ -93,7 +124,7 @@ def header() -> Header:
         delta=1e-5,
         ceiling=8.0,
         config="c" * 64,
-        schema="ledger/1",
+        schema="ledger/2",
     )
 
 
@@ -101,3 +132,34 @@ def header() -> Header:
 def config_text() -> str:
     """A privacy.toml that is in order."""
     return CONFIG
+
+
+@pytest.fixture
+def blt_text() -> str:
+    """A privacy.toml that is in order, for correlated noise."""
+    text = CONFIG
+    for old, new in _FOR_BLT.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture
+def load(tmp_path: Path, config_text: str) -> Load:
+    """Load the config in order, after replacing ``old`` by ``new``; or with ``new`` at its end."""
+    return _loader(tmp_path / "privacy.toml", config_text)
+
+
+@pytest.fixture
+def load_blt(tmp_path: Path, blt_text: str) -> Load:
+    """The same for the config with correlated noise."""
+    return _loader(tmp_path / "blt.toml", blt_text)
+
+
+def _loader(path: Path, text: str) -> Load:
+    def replaced(old: str = "", new: str = "") -> PrivacyConfig:
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else text + new, "utf-8")
+        return PrivacyConfig.load(path)
+
+    return replaced

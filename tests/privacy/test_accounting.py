@@ -15,10 +15,8 @@ from homebody_privacy.accounting import (
     epsilon_pld,
     epsilon_prv,
     epsilon_unamplified,
-    solve_noise_multiplier,
     spent_epsilon,
 )
-from homebody_privacy.errors import InfeasibleError
 
 Build = Callable[..., PoissonRounds]
 
@@ -157,63 +155,6 @@ def test_a_forecast_without_noise_or_of_negative_rounds_is_refused(charge: Build
         SpendForecast(charge(noise_multiplier=0.0), 1e-5)
     with pytest.raises(ValueError, match="rounds"):
         SpendForecast(charge(), 1e-5).after(-1)
-
-
-@pytest.mark.parametrize(("epsilon", "rounds"), [(0.3, 100), (1.5, 100)])
-def test_the_solved_noise_keeps_to_the_budget_and_little_less_would_not(
-    charge: Build, epsilon: float, rounds: int
-) -> None:
-    multiplier = solve_noise_multiplier(
-        epsilon, 1e-5, population=6040, cohort_size=100, cohort_cap=6040, rounds=rounds
-    )
-    assert epsilon_pld([charge(noise_multiplier=multiplier, rounds=rounds)], 1e-5) <= epsilon
-    less = charge(noise_multiplier=multiplier * (1 - 5e-4), rounds=rounds)
-    assert epsilon_pld([less], 1e-5) > epsilon
-
-
-def test_noise_above_one_clip_norm_is_found_too(charge: Build) -> None:
-    multiplier = solve_noise_multiplier(
-        0.1, 1e-5, population=6040, cohort_size=600, cohort_cap=6040, rounds=10
-    )
-    run = charge(cohort_size=600, noise_multiplier=multiplier, rounds=10)
-    assert multiplier > 2.0
-    assert 0.098 < epsilon_pld([run], 1e-5) <= 0.1
-
-
-def test_solved_noise_is_raised_until_the_reference_agrees(
-    charge: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # an approximation that is too low by 0.01 must not reach the caller
-    fast = accounting.spent_epsilon
-    monkeypatch.setattr(accounting, "spent_epsilon", lambda c, d: fast(c, d) - 0.01)
-    multiplier = solve_noise_multiplier(
-        0.3, 1e-5, population=6040, cohort_size=100, cohort_cap=6040, rounds=100
-    )
-    assert epsilon_pld([charge(noise_multiplier=multiplier, rounds=100)], 1e-5) <= 0.3
-
-
-@pytest.mark.slow
-def test_a_budget_beyond_need_gets_the_least_noise_offered() -> None:
-    multiplier = solve_noise_multiplier(
-        200.0, 1e-5, population=6040, cohort_size=100, cohort_cap=6040, rounds=1
-    )
-    assert multiplier == 0.25
-
-
-def test_a_budget_no_noise_can_keep_is_infeasible() -> None:
-    with pytest.raises(InfeasibleError, match="no noise") as refusal:
-        solve_noise_multiplier(
-            1e-9, 1e-7, population=6040, cohort_size=6000, cohort_cap=6040, rounds=1000
-        )
-    assert refusal.value.exit_code == 12
-
-
-@pytest.mark.parametrize(("epsilon", "rounds"), [(0.0, 1), (math.inf, 1), (math.nan, 1), (1.0, 0)])
-def test_a_plan_without_meaning_is_refused(epsilon: float, rounds: int) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        solve_noise_multiplier(
-            epsilon, 1e-5, population=6040, cohort_size=100, cohort_cap=6040, rounds=rounds
-        )
 
 
 def test_pf_13_no_limit_theorem_or_renyi_accountant_is_offered() -> None:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homebody_privacy.charges import PoissonRounds
-from homebody_privacy.closed_form import epsilon_unamplified, gaussian_delta, gaussian_epsilon
+from homebody_privacy.closed_form import (
+    epsilon_unamplified,
+    gaussian_delta,
+    gaussian_epsilon,
+    gaussian_mu,
+)
 
 ROWS = [  # mpmath, 40 digits: mu, delta, epsilon
     (0.25, 1e-5, 0.926341503998),
@@ -88,3 +93,35 @@ def test_pf_12_replace_one_is_twice_the_strength(vectors: dict[str, list[dict[st
 def test_arguments_without_meaning_are_refused(mu: float, delta: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         gaussian_epsilon(mu, delta)
+
+
+@given(st.floats(1e-3, 300.0), st.floats(1e-12, 0.5))
+def test_the_greatest_mu_is_the_inverse_of_epsilon_and_never_above_it(
+    epsilon: float, delta: float
+) -> None:
+    mu = gaussian_mu(epsilon, delta)
+    assert gaussian_epsilon(mu, delta) <= epsilon
+    assert gaussian_delta(mu, epsilon) <= delta * (1 + 1e-9)
+    more = mu * (1 + 1e-9)
+    assert gaussian_epsilon(more, delta) > epsilon or gaussian_delta(more, epsilon) > delta
+
+
+@given(st.floats(1e-2, 50.0), st.floats(1e-12, 1e-2))
+def test_mu_survives_epsilon_and_back(mu: float, delta: float) -> None:
+    epsilon = gaussian_epsilon(mu, delta)
+    if epsilon > 1e-6:  # below, delta alone hides the release: many mu share an epsilon
+        assert gaussian_mu(epsilon, delta) == pytest.approx(mu, rel=1e-6)
+
+
+def test_the_greatest_mu_agrees_with_a_forty_digit_reference() -> None:
+    for mu, delta, epsilon in ROWS:
+        assert gaussian_mu(epsilon, delta) == pytest.approx(mu, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta"),
+    [(0.0, 0.1), (-1.0, 0.1), (math.inf, 0.1), (math.nan, 0.1), (1.0, 0.0), (1.0, 1.0)],
+)
+def test_a_loss_without_meaning_has_no_mu(epsilon: float, delta: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        gaussian_mu(epsilon, delta)

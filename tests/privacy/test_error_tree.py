@@ -1,5 +1,7 @@
 """Every refusal says how the program ends and what helps."""
 
+from pathlib import Path
+
 import pytest
 
 from homebody_privacy import environment, errors
@@ -31,3 +33,12 @@ def test_telemetry_of_dependencies_is_switched_off() -> None:
     environ = {"FLWR_TELEMETRY_ENABLED": "1", "HOME": "/home"}
     environment.silence(environ)
     assert environ == {"HOME": "/home", **environment.QUIET}
+
+
+def test_what_outlives_runs_lies_where_the_environment_says() -> None:
+    own = {"HOMEBODY_STATE": "/srv/state", "XDG_STATE_HOME": "/xdg"}
+    assert environment.state_folder(own) == Path("/srv/state")
+    assert environment.state_folder({"XDG_STATE_HOME": "/xdg"}) == Path("/xdg/homebody")
+    home = Path.home() / ".local" / "state" / "homebody"
+    assert environment.state_folder({}) == home
+    assert environment.state_folder({"HOMEBODY_STATE": "", "XDG_STATE_HOME": ""}) == home

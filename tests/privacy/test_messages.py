@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homebody_privacy.messages import DEVICES, Invitation, enrolled
+from homebody_privacy.messages import DEVICES, Invitation, Question, enrolled
 
 USUAL = {"run": "r", "round": 1, "devices": [3], "config-digest": "d"}
+ASKED = {**USUAL, "metric": "hit_rate"}
 
 
 @given(
@@ -49,3 +50,59 @@ def test_an_enrolment_is_its_numbers(devices: list[int]) -> None:
 def test_an_enrolment_of_anything_else_is_refused(devices: object) -> None:
     with pytest.raises(ValueError, match="enrolment"):
         enrolled({DEVICES: devices})
+
+
+@given(st.floats(allow_nan=False))
+def test_a_clip_norm_that_adapts_travels_with_the_invitation(clip_norm: float) -> None:
+    asked = Invitation(run="r", round=2, devices=(1, 2), config_digest="d", clip_norm=clip_norm)
+    assert Invitation.from_record(asked.to_record()) == asked
+    assert set(asked.to_record()) == {*USUAL, "clip-norm"}
+
+
+def test_a_clip_norm_that_is_fixed_is_not_sent() -> None:
+    assert set(Invitation.from_record(USUAL).to_record()) == set(USUAL)
+
+
+@pytest.mark.parametrize("clip_norm", [1, "1.0", b"2"])
+def test_a_clip_norm_of_another_type_is_refused(clip_norm: object) -> None:
+    with pytest.raises(ValueError, match="clip-norm"):
+        Invitation.from_record({**USUAL, "clip-norm": clip_norm})
+
+
+@given(
+    st.text(),
+    st.text(),
+    st.integers(min_value=1),
+    st.lists(st.integers(min_value=0), min_size=1, max_size=5, unique=True),
+)
+def test_a_question_reads_back_as_written(
+    run: str, metric: str, number: int, devices: list[int]
+) -> None:
+    asked = Question(
+        run=run, round=number, metric=metric, devices=tuple(devices), config_digest="ab"
+    )
+    assert Question.from_record(asked.to_record()) == asked
+    assert set(asked.to_record()) == set(ASKED)
+
+
+@pytest.mark.parametrize("field", sorted(ASKED))
+def test_a_question_without_a_field_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="question needs"):
+        Question.from_record({k: v for k, v in ASKED.items() if k != field})
+
+
+@pytest.mark.parametrize(("field", "value"), [("metric", 1), ("round", 1.0), ("devices", (1,))])
+def test_a_question_of_another_type_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match="question needs"):
+        Question.from_record({**ASKED, field: value})
+
+
+@pytest.mark.parametrize("kind", [Invitation, Question])
+def test_pf_38_a_message_that_names_a_device_twice_is_refused(
+    kind: type[Invitation] | type[Question],
+) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        kind.from_record({**ASKED, "devices": [3, 4, 3]})
+    for field, value in (("round", 0), ("devices", [])):
+        with pytest.raises(ValueError, match="must"):
+            kind.from_record({**ASKED, field: value})

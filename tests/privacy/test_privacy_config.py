@@ -2,30 +2,16 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from homebody_privacy.config import PrivacyConfig, check_population, statement
+from homebody_privacy.config import PrivacyConfig, check_population
 from homebody_privacy.errors import InfeasibleError, InvalidFileError, PolicyViolationError
 
 Load = Callable[..., PrivacyConfig]
-
-
-@pytest.fixture
-def load(tmp_path: Path, config_text: str) -> Load:
-    """Load the config in order, after replacing ``old`` by ``new``."""
-
-    def replaced(old: str = "", new: str = "") -> PrivacyConfig:
-        assert old in config_text
-        path = tmp_path / "privacy.toml"
-        path.write_text(config_text.replace(old, new, 1) if old else config_text + new)
-        return PrivacyConfig.load(path)
-
-    return replaced
 
 
 def test_a_config_in_order_loads_with_its_defaults(load: Load) -> None:
@@ -55,8 +41,6 @@ def test_a_config_in_order_loads_with_its_defaults(load: Load) -> None:
         ('"user"', '"record"', "dp.unit"),
         ('"zero_out"', '"replace_one"', "dp.adjacency"),
         ('"lifetime"', '"year"', "dp.budget_scope"),
-        ("cohort_cap = 150", "cohort_cap = 149", "dp: cohort_cap"),
-        ("cohort_cap = 150", "cohort_cap = 32768", "dp: cohort_cap"),
         ('allow = ["recommend", "training"]', 'allow = ["metrics"]', "features.ratings.allow"),
         ('requires = ["recommend"]', 'requires = ["x"]', "purposes.training.requires"),
         ('requires = ["recommend"]', 'requires = ["training"]', "purposes.*.requires"),
@@ -82,22 +66,6 @@ def test_a_broken_rule_is_refused_by_its_dotted_field(
 def test_pf_13_every_accountant_but_pld_is_refused(load: Load, accountant: str) -> None:
     with pytest.raises(InvalidFileError, match=r"dp\.accountant"):
         load('accountant = "pld"', f'accountant = "{accountant}"')
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "field"),
-    [
-        ('sampling = "poisson"', 'sampling = "fixed"', "sampling"),
-        ('sampling = "poisson"', 'sampling = "none"', "sampling"),
-        ("amplification = true", "amplification = false", "amplification"),
-        ('mechanism = "gaussian"', 'mechanism = "none"', "mechanism"),
-    ],
-)
-def test_pf_11_poisson_accounting_of_other_sampling_is_refused(
-    load: Load, old: str, new: str, field: str
-) -> None:
-    with pytest.raises(InvalidFileError, match=rf"dp\.{field}"):
-        load(old, new)
 
 
 def test_training_must_be_a_purpose(load: Load) -> None:
@@ -197,30 +165,90 @@ def test_a_population_that_fits_is_accepted(load: Load) -> None:
     check_population(load(), 99_999)
 
 
-def test_the_statement_names_unit_loss_adjacency_and_limits(load: Load) -> None:
-    said = statement(load(), epsilon=7.99901, rounds=100)
-    assert said == (
-        "User level, (ε = 8, δ = 1e-05), zero-out adjacency, central noise added by the server, "
-        "over 100 rounds; covers every model released by all runs on the same devices, toward "
-        "recipients who cannot see which devices take part; does not cover who takes part and "
-        "when, facts about groups, or a second device of the same person."
-    )
-    run = statement(load('"lifetime"', '"run"'), epsilon=1.23401, rounds=1)
-    assert "ε = 1.235" in run
-    assert "this run" in run
+METRIC = """
+[purposes.metrics]
+title = "Help measure how good suggestions are"
+leaves_device = true
+
+[metrics.hit_rate]
+purpose = "metrics"
+features = ["ratings"]
+noise_multiplier = 20.0
+releases_per_run = 4
+"""
 
 
-def test_the_statement_shows_large_losses_in_full(load: Load) -> None:
-    assert "ε = 1234567.891," in statement(load(), epsilon=1234567.8905, rounds=1)
+def with_metric(config_text: str, old: str = "", new: str = "") -> str:
+    """Return the config with one metric in order, after replacing ``old`` by ``new``."""
+    allow = 'allow = ["recommend", "training"]'
+    text = config_text.replace(allow, 'allow = ["recommend", "training", "metrics"]') + METRIC
+    assert text.count(old) == 1 or not old
+    return text.replace(old, new) if old else text
 
 
-def test_without_noise_the_statement_claims_nothing(load: Load) -> None:
-    said = statement(load(), epsilon=math.inf, rounds=100)
-    assert "nothing is claimed" in said
-    assert "ε" not in said
+def test_a_metric_that_people_allowed_loads(tmp_path: Path, config_text: str) -> None:
+    (tmp_path / "p.toml").write_text(with_metric(config_text))
+    metric = PrivacyConfig.load(tmp_path / "p.toml").metrics["hit_rate"]
+    assert (metric.noise_multiplier, metric.releases_per_run) == (20.0, 4)
 
 
-@pytest.mark.parametrize(("epsilon", "rounds"), [(-1.0, 1), (math.nan, 1), (1.0, -1)])
-def test_a_statement_without_meaning_is_refused(load: Load, epsilon: float, rounds: int) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        statement(load(), epsilon=epsilon, rounds=rounds)
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('purpose = "metrics"', 'purpose = "kpi"', r"metrics\.hit_rate\.purpose must be a purpose"),
+        ('purpose = "metrics"', 'purpose = "recommend"', r"purpose.* that leaves the device"),
+        ('features = ["ratings"]', 'features = ["films"]', "names films, which does not allow"),
+        (
+            ', "training", "metrics"]',
+            ', "training"]',
+            "names ratings, which does not allow metrics",
+        ),
+        ("releases_per_run = 4", "releases_per_run = 101", r"releases_per_run.* at most dp.rounds"),
+        ("releases_per_run = 4", "releases_per_run = 0", "releases_per_run"),
+        ("noise_multiplier = 20.0", "noise_multiplier = 0.0", r"metrics\.hit_rate\.noise_multipl"),
+        ("noise_multiplier = 20.0\n", "", r"metrics\.hit_rate\.noise_multiplier"),
+    ],
+)
+def test_pf_18_a_metric_nobody_allowed_or_without_noise_is_refused(
+    tmp_path: Path, config_text: str, old: str, new: str, why: str
+) -> None:
+    (tmp_path / "p.toml").write_text(with_metric(config_text, old, new))
+    with pytest.raises(InvalidFileError, match=why):
+        PrivacyConfig.load(tmp_path / "p.toml")
+
+
+def test_a_metric_may_be_released_once_a_round(tmp_path: Path, config_text: str) -> None:
+    text = with_metric(config_text, "releases_per_run = 4", "releases_per_run = 100")
+    (tmp_path / "p.toml").write_text(text)
+    assert PrivacyConfig.load(tmp_path / "p.toml").metrics["hit_rate"].releases_per_run == 100
+
+
+def test_pf_10_a_goal_for_secret_cohorts_is_refused(load: Load, load_blt: Load) -> None:
+    goal = "[aggregation]\nreport_goal = {}\n"
+    with pytest.raises(InvalidFileError, match="no decision may"):
+        load(new=goal.format(1))
+    aggregation = load_blt(new=goal.format(100)).aggregation
+    assert aggregation is not None
+    assert aggregation.report_goal == 100
+    with pytest.raises(InvalidFileError, match=r"report_goal must be at most dp\.cohort_size"):
+        load_blt(new=goal.format(101))
+    with pytest.raises(InvalidFileError, match=r"aggregation\.report_goal"):
+        load_blt(new=goal.format(0))
+    assert load().aggregation is None
+
+
+def test_a_separation_the_population_cannot_keep_is_infeasible(load_blt: Load) -> None:
+    config = load_blt()  # cohorts of 100, 25 rounds apart
+    check_population(config, 2500)
+    with pytest.raises(InfeasibleError, match="need 2500 devices, the population has 2499") as no:
+        check_population(config, 2499)
+    assert "dp.min_separation to at most 24" in no.value.fix
+    assert no.value.exit_code == 12
+
+
+def test_rounds_that_nobody_is_left_for_are_infeasible(load_blt: Load) -> None:
+    config = load_blt("max_rounds_per_device = 4", "max_rounds_per_device = 3")
+    check_population(config, 3334)
+    with pytest.raises(InfeasibleError, match="at most 3 rounds each") as refusal:
+        check_population(config, 3333)
+    assert "dp.max_rounds_per_device to at least 4" in refusal.value.fix

@@ -1,10 +1,10 @@
 """Who hosts whom, and which answers are waited for: before a cohort is drawn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from homebody_privacy import messages
@@ -12,9 +12,7 @@ from homebody_privacy.errors import IntegrityError, TooFewDevicesError
 from homebody_server.rounds import collect, enrol
 from homebody_simulation.grid import Cohort, CohortGrid
 
-MakeWorld = Callable[..., Any]
-Work = list[tuple[Message, Context]]
-DEVICES = 12
+from .world import DEVICES, MakeWorld, Work
 
 
 class Clock:

@@ -1,14 +1,10 @@
 """The round loop over real devices: charged first, released once, resumed as if nothing was."""
 
-import json
-from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import Context, Message, RecordDict
 from scipy import stats
 
 from homebody_privacy.errors import (
@@ -16,44 +12,24 @@ from homebody_privacy.errors import (
     IntegrityError,
     UsageError,
 )
-from homebody_privacy.ledger import Ledger, LedgerRecord, read_ledger
+from homebody_privacy.ledger import Ledger
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.flower_app import RUN_FOLDER, build_server_app, run_rounds
 from homebody_server.selection import poisson_cohort
-from homebody_simulation.grid import Cohort
 
-MakeWorld = Callable[..., Any]
-Work = list[tuple[Message, Context]]
-DEVICES = 12
-
-
-class PowerCutError(Exception):
-    """The machine stops here."""
-
-
-def ledger_of(world: Any) -> LedgerRecord:  # noqa: ANN401 - a World of conftest
-    """Return what the world's ledger says."""
-    return read_ledger(world.folder.ledger_file)[0]
-
-
-def is_training(work: Work) -> bool:
-    """Tell whether a push asks for training."""
-    return work[0][0].metadata.message_type == MessageType.TRAIN
-
-
-def cut_in_round(number: int, honest: Cohort, *, after: bool = False) -> Cohort:
-    """Return devices whose machine stops in a round, before or after they trained."""
-
-    def cohort(work: Work) -> list[Message | None]:
-        cut = is_training(work) and work[0][0].metadata.group_id == str(number)
-        if cut and not after:
-            raise PowerCutError
-        replies = honest(work)
-        if cut:
-            raise PowerCutError
-        return replies
-
-    return cohort
+from .world import (
+    DEVICES,
+    MakeWorld,
+    PowerCutError,
+    Work,
+    cut_in_round,
+    entries,
+    is_training,
+    ledger_of,
+    noises,
+    power_cut,
+    same_end,
+)
 
 
 def test_each_round_is_charged_on_disk_before_a_device_is_asked(make_world: MakeWorld) -> None:
@@ -64,8 +40,7 @@ def test_each_round_is_charged_on_disk_before_a_device_is_asked(make_world: Make
         if is_training(work):
             now = ledger_of(world)
             seen.append((work[0][0].metadata.group_id, now.opened, now.released))
-        replies: list[Message | None] = honest(work)
-        return replies
+        return honest(work)
 
     state = world.run(watching)
     assert seen == [("1", 1, 0), ("2", 2, 1), ("3", 3, 2)]
@@ -85,19 +60,9 @@ def test_pf_14_a_round_cut_short_is_repeated_with_the_same_noise_and_charged_onc
         cut.run(cut_in_round(number, cut.honest, after=after))
     between = ledger_of(cut)
     assert (between.opened, between.released) == (number, number - 1)
-    state = cut.run()
-    assert state.digest() == expected.digest()
-    assert {k: v.tobytes() for k, v in state.optimizer.items()} == {
-        k: v.tobytes() for k, v in expected.optimizer.items()
-    }
+    assert same_end(cut.run(), expected)
     assert ledger_of(cut).charges() == ledger_of(whole).charges()
     assert entries(cut)[1:] == entries(whole)[1:]
-
-
-def entries(world: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a World of conftest
-    """Return the ledger's entries, without their hashes: those hold the run's name."""
-    lines = world.folder.ledger_file.read_text().splitlines()
-    return [json.loads(line)["entry"] for line in lines]
 
 
 def test_pf_14_a_crash_between_the_saved_model_and_the_ledger_is_made_good(
@@ -118,11 +83,8 @@ def test_the_model_is_on_disk_before_the_ledger_says_so(
     whole, cut = make_world("whole", rounds=2), make_world("cut", rounds=2)
     expected = whole.run()
 
-    def stop(*_: object) -> None:
-        raise PowerCutError
-
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "release", stop)
+        patch.setattr(Ledger, "release", power_cut)
         with pytest.raises(PowerCutError):
             cut.run()
     assert cut.folder.load_state().next_round == 2
@@ -131,40 +93,23 @@ def test_the_model_is_on_disk_before_the_ledger_says_so(
     assert entries(cut)[1:] == entries(whole)[1:]
 
 
-def noises(world: Any) -> list[npt.NDArray[np.float64]]:  # noqa: ANN401 - a World of conftest
-    """Return the noise of each round over the clip norm, of a world in which nobody answers."""
-    honest = world.honest
-
-    def mute(work: Work) -> list[Message | None]:
-        replies: list[Message | None] = honest(work)
-        return [None] * len(work) if is_training(work) else replies
-
-    moments = [np.zeros(0)]
-
-    def observe(_number: int, _parameters: object) -> None:
-        state = world.folder.load_state().optimizer
-        parts = [state[f"{i}.exp_avg"].reshape(-1) for i in range(2)]
-        moments.append(np.concatenate(parts).astype(np.float64))
-
-    run_rounds(world.grid(mute), world.folder, observe)
-    moments[0] = np.zeros_like(moments[1])
-    means = [(now - 0.9 * then) / 0.1 for then, now in pairwise(moments)]
-    return [mean * world.spec.cohort_size / world.spec.clip_norm for mean in means]
-
-
 def test_the_noise_of_a_run_has_the_scale_that_is_charged_and_no_other(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(rounds=8, noise_multiplier=5.0)
-    drawn = np.concatenate(noises(world))
-    assert ledger_of(world).charges()[0].noise_multiplier == 5.0
+    drawn = np.concatenate([*noises(world, world.mute()).values()])
+    assert [charge.to_dict()["noise_multiplier"] for charge in ledger_of(world).charges()] == [
+        5.0
+    ] * 8
     assert stats.kstest(drawn / 5.0, "norm").pvalue > 1e-3
     for wrong in (2 / 3, 3 / 2):
         assert stats.kstest(drawn / (5.0 * wrong), "norm").pvalue < 1e-6
 
 
 def test_pf_02_no_two_rounds_draw_the_same_noise(make_world: MakeWorld) -> None:
-    rounds = np.array(noises(make_world(rounds=4, noise_multiplier=5.0)))
+    world = make_world(rounds=4, noise_multiplier=5.0)
+    rounds = np.array([*noises(world, world.mute()).values()])
+    assert rounds.shape == (4, world.host.model.layout.size)
     together = np.asarray(np.corrcoef(rounds))[np.triu_indices(4, 1)]
     assert np.abs(together).max() < 5 / np.sqrt(rounds.shape[1])
 
@@ -178,8 +123,7 @@ def test_no_two_rounds_toss_the_same_coins(make_world: MakeWorld) -> None:
         if is_training(work):
             nodes = [message.metadata.dst_node_id for message, _ in work]
             invited[work[0][0].metadata.group_id] = nodes
-        replies: list[Message | None] = honest(work)
-        return replies
+        return honest(work)
 
     world.run(watching)
     assert len({tuple(nodes) for nodes in invited.values()}) == len(invited) == 3
@@ -250,8 +194,7 @@ def test_pf_10_a_round_that_draws_nobody_is_charged_and_released(make_world: Mak
 
     def watching(work: Work) -> list[Message | None]:
         asked.extend(message for message, _ in work if is_training(work))
-        replies: list[Message | None] = honest(work)
-        return replies
+        return honest(work)
 
     state = world.run(watching)
     assert not asked
@@ -261,13 +204,7 @@ def test_pf_10_a_round_that_draws_nobody_is_charged_and_released(make_world: Mak
 
 def test_pf_10_a_round_nobody_answers_is_charged_and_released(make_world: MakeWorld) -> None:
     world = make_world(rounds=1)
-    honest = world.honest
-
-    def mute(work: Work) -> list[Message | None]:
-        replies: list[Message | None] = honest(work)
-        return [None] * len(work) if is_training(work) else replies
-
-    assert world.run(mute).next_round == 2
+    assert world.run(world.mute()).next_round == 2
     assert ledger_of(world).released == 1
 
 
@@ -281,8 +218,7 @@ def test_the_budget_stops_a_run_before_the_round_that_would_pass_it(
     def watching(work: Work) -> list[Message | None]:
         if is_training(work):
             asked.append(work[0][0].metadata.group_id)
-        replies: list[Message | None] = honest(work)
-        return replies
+        return honest(work)
 
     with pytest.raises(BudgetExhaustedError, match="past the ceiling"):
         world.run(watching)

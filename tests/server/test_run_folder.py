@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError
-from homebody_server.run_folder import RunFolder, TrainState, model_digest, write_durably
+from homebody_server.run_folder import RunFolder, TrainState, model_digest
 
 
 def state(number: int = 3) -> TrainState:

@@ -1,6 +1,5 @@
 """Whom the server asks, and what it makes of answers no honest device would give."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,13 @@ from flwr.serverapp.strategy import Strategy
 from homebody_privacy import messages
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.stream import NoiseStream, derive_key
+from homebody_server.cohorts import PoissonCohorts
 from homebody_server.release import Releaser
-from homebody_server.strategy import (
-    Cohorts,
-    HomebodyStrategy,
-    RoundStreams,
-    contribution_of,
-    parameters_record,
-)
+from homebody_server.replies import integers_of
+from homebody_server.strategy import HomebodyStrategy, RoundStreams, parameters_record
 
-Answer = Callable[[Message, Message], Message | None]
-MakeWorld = Callable[..., Any]
+from .world import Answer, MakeWorld
+
 NODE = 4
 
 
@@ -116,7 +111,33 @@ def test_examples_and_losses_beside_a_contribution_change_nothing_pf_08(
     assert boast.run(boast.instead(NODE, boastful)).digest() == honest.run().digest()
 
 
-def _strategy(hosts: dict[int, int], *, rate: float = 1.0, cap: int = 99) -> HomebodyStrategy:
+def stream(*labels: str | int) -> NoiseStream:
+    """Return a stream of its own."""
+    return NoiseStream(derive_key(bytes(32), *labels))
+
+
+class Quiet:
+    """A source of no noise, which counts how often it was asked."""
+
+    def __init__(self) -> None:
+        """Start before the first draw."""
+        self.draws = 0
+
+    def noise(self, dim: int) -> npt.NDArray[np.int64]:
+        """Return zeros."""
+        self.draws += 1
+        return np.zeros(dim, np.int64)
+
+
+def _strategy(
+    hosts: dict[int, int],
+    *,
+    rate: float = 1.0,
+    cap: int = 99,
+    report_goal: int = 0,
+    quiet: Quiet | None = None,
+) -> HomebodyStrategy:
+    quiet = quiet or Quiet()
     releaser = Releaser(
         [(3,)],
         np.zeros(3, np.float32),
@@ -126,19 +147,19 @@ def _strategy(hosts: dict[int, int], *, rate: float = 1.0, cap: int = 99) -> Hom
         expected_cohort=4,
     )
 
-    class Quiet:
-        def noise(self, dim: int) -> npt.NDArray[np.int64]:
-            return np.zeros(dim, np.int64)
-
     return HomebodyStrategy(
         run="r",
         config_digest="d",
-        cohorts=Cohorts(hosts=hosts, sampling_rate=rate, cohort_cap=cap),
+        cohorts=PoissonCohorts(hosts=hosts, sampling_rate=rate, cohort_cap=cap),
         releaser=releaser,
         streams=RoundStreams(
-            coins=lambda t: NoiseStream(derive_key(bytes(32), "coins", t)), noise=lambda _t: Quiet()
+            coins=lambda t: stream("coins", t),
+            noise=lambda _t: quiet,
+            counts=lambda t: stream("counts", t),
+            figures=lambda name: stream("figures", name),
         ),
         deadline_s=9.0,
+        report_goal=report_goal,
     )
 
 
@@ -189,6 +210,7 @@ def test_a_node_that_answers_twice_counts_once(make_world: MakeWorld) -> None:
     for number, (strategy, times) in enumerate(((once, 1), (twice, 2))):
         (first, _second) = _asked(strategy, lambda n=number: make_world(f"w{n}"))
         record, _ = strategy.aggregate_train(1, [sent(first, array)] * times)
+        assert record is not None
         models.append(record[messages.PARAMETERS].numpy().tobytes())
     assert models[0] == models[1]
 
@@ -199,13 +221,45 @@ def test_an_answer_of_a_node_that_was_not_asked_does_not_count(make_world: MakeW
     good = sent(asked, np.array([40, 50, 60], np.int32))
     good.metadata.__dict__["_src_node_id"] = 77
     record, _ = strategy.aggregate_train(1, [good])
+    assert record is not None
     assert record[messages.PARAMETERS].numpy().tolist() == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64])
 def test_integers_of_either_width_are_read(kind: type, make_world: MakeWorld) -> None:
     (asked,) = _asked(_strategy({0: 1}), make_world)
-    read = contribution_of(sent(asked, np.array([1, -2, 3], kind)))
+    read = integers_of(sent(asked, np.array([1, -2, 3], kind)))
     assert read is not None
     assert read.dtype == np.int64
     assert read.tolist() == [1, -2, 3]
+
+
+GOOD = np.array([40, 50, 60], np.int32)
+TWO_NODES = {0: 1, 1: 1, 2: 2}  # node 1 hosts two of three devices
+
+
+@pytest.mark.parametrize(("goal", "void"), [(1, False), (2, False), (3, True)])
+def test_pf_10_the_report_goal_counts_devices_and_not_nodes(
+    make_world: MakeWorld, goal: int, *, void: bool
+) -> None:
+    quiet = Quiet()
+    strategy = _strategy(TWO_NODES, report_goal=goal, quiet=quiet)
+    first, _second = _asked(strategy, make_world)
+    record, _ = strategy.aggregate_train(1, [sent(first, GOOD)])
+    assert (record is None) == void
+    assert quiet.draws == 1  # a void round takes its step of the noise, and no more
+
+
+@pytest.mark.parametrize("kind", ["nothing", "an error", "a decline", "garbage", "too short"])
+def test_an_answer_that_is_no_contribution_does_not_reach_the_report_goal(
+    make_world: MakeWorld, kind: str
+) -> None:
+    strategy = _strategy(TWO_NODES, report_goal=3)
+    first, second = _asked(strategy, make_world)
+    bad = BAD[kind](second, sent(second, GOOD))
+    assert bad is not None
+    assert strategy.aggregate_train(1, [sent(first, GOOD), bad])[0] is None
+    twice = [sent(first, GOOD), sent(first, GOOD)]
+    assert strategy.aggregate_train(1, twice)[0] is None
+    whole = [sent(first, GOOD), sent(second, GOOD)]
+    assert strategy.aggregate_train(1, whole)[0] is not None

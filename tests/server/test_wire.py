@@ -1,17 +1,16 @@
 """What is on the wire and on disk: contributions one way, models the other, and no sum at rest."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from flwr.app import Context, Message, MessageType, RecordDict
+from flwr.app import Message, MessageType, RecordDict
 
 from homebody_privacy import messages
+from homebody_simulation.grid import Cohort
 
-MakeWorld = Callable[..., Any]
-Work = list[tuple[Message, Context]]
+from .disk_scan import forms, holds
+from .world import MakeWorld, Work, World
+
 Names = set[tuple[str, str]]
 
 
@@ -27,13 +26,13 @@ def values_of(content: RecordDict) -> Names:
     return configs | metrics
 
 
-def watched(world: Any) -> tuple[list[tuple[Message, Message]], Callable[[Work], Any]]:  # noqa: ANN401
+def watched(world: World) -> tuple[list[tuple[Message, Message]], Cohort]:
     """Return the devices, and the list of what was asked and answered."""
     seen: list[tuple[Message, Message]] = []
     honest = world.honest
 
     def cohort(work: Work) -> list[Message | None]:
-        replies: list[Message | None] = honest(work)
+        replies = honest(work)
         pairs = zip(work, replies, strict=True)
         seen.extend((asked, reply) for (asked, _), reply in pairs if reply is not None)
         return replies
@@ -75,26 +74,6 @@ def test_a_device_is_told_of_no_other_device(make_world: MakeWorld) -> None:
             assert record[messages.DEVICES] == [asked.metadata.dst_node_id - 1]
 
 
-def forms(total: npt.NDArray[np.int64], step: float) -> list[bytes]:
-    """Return the bytes a sum could lie on disk as."""
-    values = total * step
-    return [
-        *(total.astype(kind).tobytes() for kind in ("<i8", "<i4")),
-        *((sign * values).astype(kind).tobytes() for kind in ("<f8", "<f4") for sign in (1, -1)),
-        *(
-            (sign * values / 12).astype(kind).tobytes()
-            for kind in ("<f8", "<f4")
-            for sign in (1, -1)
-        ),
-    ]
-
-
-def holds(folder: Path, needles: list[bytes]) -> bool:
-    """Tell whether a file below ``folder`` holds a piece of one of the needles."""
-    files = [file.read_bytes() for file in folder.rglob("*") if file.is_file()]
-    return any(needle[:64] in file or needle[-64:] in file for file in files for needle in needles)
-
-
 def test_pf_28_no_un_noised_sum_lies_in_the_run_folder_at_any_time(
     make_world: MakeWorld, tmp_path: Path
 ) -> None:
@@ -104,8 +83,7 @@ def test_pf_28_no_un_noised_sum_lies_in_the_run_folder_at_any_time(
 
     def scanning(work: Work) -> list[Message | None]:
         if work[0][0].metadata.message_type != MessageType.TRAIN:
-            replies: list[Message | None] = cohort(work)
-            return replies
+            return cohort(work)
         assert not holds(world.folder.path, needles)
         seen.clear()
         replies = cohort(work)

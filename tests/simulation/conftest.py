@@ -1,4 +1,4 @@
-"""One small run with noise and one without, each made once and only read by the tests."""
+"""Small runs with either noise and one without, each made once and only read by the tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,44 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> S
     runs = tmp_path_factory.mktemp("small")
     return simulate(
         "synthetic", devices=DEVICES, items=20, config=small_config, runs=runs, name="small"
+    )
+
+
+QUALITY = """
+[metrics.quality]
+purpose = "metrics"
+features = ["purchases"]
+noise_multiplier = 20.0
+releases_per_run = 2
+
+[aggregation]
+report_goal = 5
+"""
+
+
+@pytest.fixture(scope="session")
+def correlated_config(write_config: Callable[..., Path]) -> Path:
+    """Return a config of six ``blt`` rounds over forty devices, with a figure and a report goal."""
+    return write_config(
+        mechanism="blt",
+        rounds=6,
+        cohort_size=10,
+        cohort_cap=10,
+        min_separation=3,
+        max_rounds_per_device=2,
+        delta=1e-3,
+        more=QUALITY,
+    )
+
+
+@pytest.fixture(scope="session")
+def correlated_run(
+    tmp_path_factory: pytest.TempPathFactory, correlated_config: Path
+) -> SimulatedRun:
+    """Return a finished run of correlated noise that released a figure twice; read only."""
+    runs = tmp_path_factory.mktemp("correlated")
+    return simulate(
+        "synthetic", devices=DEVICES, items=20, config=correlated_config, runs=runs, name="blt"
     )
 
 

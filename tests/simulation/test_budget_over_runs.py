@@ -1,11 +1,13 @@
 """PF-15: what earlier runs over the same people spent counts, where the budget is a lifetime's."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from homebody_privacy.environment import STATE
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
 from homebody_privacy.ledger import read_ledger
 from homebody_simulation.api import simulate
@@ -19,6 +21,20 @@ def start(config: Path, runs: Path, name: str, **changes: Any) -> SimulatedRun: 
     """Run a small run of about epsilon 2."""
     usual: dict[str, Any] = {"devices": DEVICES, "items": 20, "epsilon": 2.0}
     return simulate("synthetic", config=config, runs=runs, name=name, **(usual | changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_anchors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep this module's lifetime budgets apart: the synthetic people are the same everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE, str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start with people nothing was spent on."""
+    monkeypatch.setenv(STATE, str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +97,7 @@ def test_other_people_have_a_budget_of_their_own(
     assert other.epsilon["user"]["spent"] <= 2.0
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_damaged_ledger_of_an_earlier_run_stops_the_next(
     write_config: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -102,3 +119,80 @@ def test_a_budget_of_a_run_does_not_count_other_runs(
         assert run.epsilon is not None
         assert run.epsilon["user"]["spent"] <= 2.0
         assert "this run" in run.report["claim"]["statement"]
+
+
+@pytest.fixture
+def first(alone: None, write_config: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Return a config of a lifetime budget and the folder of runs that holds a finished one."""
+    del alone
+    config = write_config(**PLAN, epsilon_max=3.0, budget_scope="lifetime")
+    start(config, tmp_path / "runs", "first", epsilon=1.0)
+    return config, tmp_path / "runs"
+
+
+def forget(run: Path, how: str) -> None:
+    """Try to get an earlier run's budget back."""
+    ledger = run / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    match how:
+        case "its ledger deleted":
+            ledger.unlink()
+        case "its folder deleted":
+            shutil.rmtree(run)
+        case "its folder moved away":
+            run.rename(run.parent.parent / "elsewhere")
+        case "an older copy put back":
+            ledger.write_bytes(b"".join(lines[:1]))
+        case "its last entry cut off":
+            ledger.write_bytes(b"".join(lines[:-1]))
+
+
+FORGETTING = [
+    "its ledger deleted",
+    "its folder deleted",
+    "its folder moved away",
+    "an older copy put back",
+    "its last entry cut off",
+]
+
+
+@pytest.mark.parametrize("how", FORGETTING)
+def test_pf_15_a_budget_does_not_come_back(first: tuple[Path, Path], how: str) -> None:
+    config, runs = first
+    forget(runs / "first", how)
+    with pytest.raises(IntegrityError) as refusal:
+        start(config, runs, "second")
+    assert refusal.value.exit_code == 14
+    second = runs / "second"
+    assert not (second / "model.hbm").exists()
+    assert not (second / "ledger.jsonl").exists()  # nothing was charged, so nothing was released
+
+
+def test_pf_15_another_folder_of_runs_has_the_same_budget(
+    first: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config, _ = first
+    again = start(config, tmp_path / "other-runs", "first", epsilon=1.0)
+    assert again.epsilon is not None
+    assert again.report["privacy"]["earlier"]
+    assert 1.0 < again.epsilon["user"]["spent"] <= 3.0
+    with pytest.raises(BudgetExhaustedError):
+        start(config, tmp_path / "third-runs", "first", epsilon=2.9)
+
+
+def test_pf_15_anchors_that_are_gone_stop_the_next_run(
+    first: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config, runs = first
+    shutil.rmtree(tmp_path / "state")
+    with pytest.raises(IntegrityError, match="anchor"):
+        start(config, runs, "second")
+
+
+def test_pf_15_a_run_without_a_lifetime_budget_is_not_stopped_by_a_lost_ledger(
+    first: tuple[Path, Path], write_config: Callable[..., Path]
+) -> None:
+    _, runs = first
+    forget(runs / "first", "its ledger deleted")
+    apart = write_config(**PLAN, epsilon_max=3.0, budget_scope="run")
+    assert start(apart, runs, "second").epsilon is not None

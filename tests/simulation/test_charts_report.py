@@ -24,9 +24,9 @@ def page_of(run: SimulatedRun) -> str:
     return (run.folder / "report.html").read_text("utf-8")
 
 
-@pytest.fixture(params=["small_run", "reference_run"])
+@pytest.fixture(params=["small_run", "correlated_run", "reference_run"])
 def run(request: pytest.FixtureRequest) -> SimulatedRun:
-    """Return a run with noise, or one without."""
+    """Return a run with noise of either kind, or one without."""
     found: SimulatedRun = request.getfixturevalue(request.param)
     return found
 
@@ -60,10 +60,41 @@ def figures(report: Mapping[str, Any]) -> list[str]:
     if report["epsilon"]:
         user, privacy = report["epsilon"]["user"], report["privacy"]
         shown += [str(user[key]) for key in ("spent", "ceiling", "delta", "mechanism")]
-        shown += [str(privacy[key]) for key in ("clip_norm", "cohort_size", "cohort_cap")]
+        shown += [str(privacy[key]) for key in ("clip_norm", "cohort_size", "lattice_step")]
         shown += [f"{privacy['noise_multiplier']:.4f}", str(privacy["epsilon_unamplified"])]
+        shown += [f"{part} {value}" for part, value in user["parts"].items()]
+        shown.append(f"{privacy['epsilon_release']}: ")
+        shown += rules(user, privacy)
         shown.append(str(privacy["epsilon_prv"]))
     return shown
+
+
+def rules(user: Mapping[str, Any], privacy: Mapping[str, Any]) -> list[str]:
+    """Return what the page must say of how devices take part."""
+    if "blt" not in privacy:
+        return [f"q = {privacy['sampling_rate']:.5f}", f"at most {privacy['cohort_cap']} devices"]
+    blt = privacy["blt"]
+    return [
+        *map(str, (*blt["theta"], *blt["omega"], blt["fine_bits"])),
+        f"{blt['sensitivity']:.4f} clip norms",
+        f"at most {blt['joins']} rounds, {blt['min_separation']} apart",
+        f"{user['void_rounds']} void",
+        "the rounds of a run are one release",
+    ]
+
+
+def test_figures_that_left_devices_are_on_the_page(
+    correlated_run: SimulatedRun, small_run: SimulatedRun
+) -> None:
+    page = page_of(correlated_run)
+    released = correlated_run.report["released"]
+    assert set(released) == {"metrics/quality/3", "metrics/quality/6"}
+    for purchase, values in released.items():
+        assert f"<th>{purchase}</th>" in page
+        for name, value in values.items():
+            assert f"{name} {value['value']:.4f}" in page
+    assert small_run.report["released"] == {}
+    assert "Figures that left devices" not in page_of(small_run)
 
 
 def test_figures_of_the_report_are_on_the_page(run: SimulatedRun) -> None:

@@ -19,8 +19,12 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
 
 
-def test_pf_24_files_of_a_finished_run_have_known_names_alone(small_run: SimulatedRun) -> None:
-    names = {file.name for file in small_run.folder.iterdir()}
+@pytest.mark.parametrize("kind", ["small_run", "correlated_run"])
+def test_pf_24_files_of_a_finished_run_have_known_names_alone(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    run: SimulatedRun = request.getfixturevalue(kind)
+    names = {file.name for file in run.folder.iterdir()}  # no key, no noise, no devices' records
     assert names == {
         "egress.jsonl",
         "ledger.jsonl",
@@ -40,14 +44,51 @@ def test_pf_24_the_ledger_says_what_was_charged_and_nothing_of_who_came(
     entries = [line["entry"] for line in lines(small_run.folder / "ledger.jsonl")]
     assert [entry["kind"] for entry in entries] == ["header", *["intent", "release"] * 2]
     charge = {"population", "cohort_size", "cohort_cap", "noise_multiplier", "rounds"}
+    charge |= {"kind", "part", "count_multiplier"}
     for entry in entries[1:]:
         if entry["kind"] == "intent":
             assert set(entry) == {"kind", "round", "charge"}
             assert set(entry["charge"]) == charge
         else:
-            assert set(entry) == {"kind", "round", "model"}
+            assert set(entry) == {"kind", "round", "model", "unclipped"}
+            assert entry["unclipped"] is None
     intents = [entry["charge"] for entry in entries if entry["kind"] == "intent"]
     assert intents[0] == intents[1]
+
+
+def test_pf_24_a_correlated_ledger_says_no_more(correlated_run: SimulatedRun) -> None:
+    entries = [line["entry"] for line in lines(correlated_run.folder / "ledger.jsonl")]
+    round_, figure = ["intent", "release"], ["purchase", "answer"]
+    kinds = [entry["kind"] for entry in entries]
+    assert kinds == ["header", "purchase", *round_ * 3, *figure, *round_ * 3, *figure]
+    run = entries[1]["charge"]
+    assert set(run) == {
+        *("kind", "part", "runs", "noise_multiplier", "sensitivity", "theta", "omega"),
+        *("rounds", "min_separation", "max_rounds"),
+    }
+    for entry in entries:
+        if entry["kind"] == "intent":
+            assert set(entry) == {"kind", "round", "charge"}
+            assert entry["charge"] is None
+        elif entry["kind"] == "answer":
+            assert set(entry) == {"kind", "name", "values"}
+            assert set(entry["values"]) == {"hit@10", "ndcg@10"}
+
+
+def test_the_egress_log_names_each_figure_a_device_sent(correlated_run: SimulatedRun) -> None:
+    entries = lines(correlated_run.folder / "egress.jsonl")
+    size = 4 * correlated_run.report["model"]["parameters"]
+    updates = [entry for entry in entries if entry["purpose"] == "training"]
+    figures = [entry for entry in entries if entry["purpose"] == "metrics"]
+    assert [(entry["round"], entry["bytes"]) for entry in updates] == [
+        (number, size) for number in range(1, 7)
+    ]
+    assert [(entry["round"], entry["bytes"]) for entry in figures] == [(3, 16), (6, 16)]
+    assert [entry["ledger"] for entry in figures] == [
+        "purchase metrics/quality/3",
+        "purchase metrics/quality/6",
+    ]
+    assert all("hit@10, ndcg@10" in entry["what"] for entry in figures)
 
 
 def test_pf_24_metrics_and_outcome_count_nobody(small_run: SimulatedRun) -> None:
@@ -70,12 +111,13 @@ def test_the_state_holds_the_model_and_its_optimizer_alone(small_run: SimulatedR
     with np.load(small_run.folder / "state.npz", allow_pickle=False) as arrays:
         names = {name for name in arrays.files if name != "allow_pickle"}
         assert arrays["parameters"].shape == (size,)
-        assert {name.rpartition(".")[2] for name in names - {"next_round", "parameters"}} == {
+        own = {"next_round", "parameters", "void"}
+        assert {name.rpartition(".")[2] for name in names - own} == {
             "step",
             "exp_avg",
             "exp_avg_sq",
         }
-        assert names <= {"next_round", "parameters"} | {n for n in names if "optimizer." in n}
+        assert names <= own | {n for n in names if "optimizer." in n}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from homebody_privacy.accounting import spent_epsilon
+from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import (
     HomebodyError,
     InfeasibleError,
@@ -16,8 +17,8 @@ from homebody_privacy.errors import (
     PolicyViolationError,
     UsageError,
 )
-from homebody_simulation.cli import parse_epsilon
 from homebody_simulation.request import Request
+from homebody_simulation.run_options import parse_epsilon
 from homebody_simulation.setup import Prepared, prepare, reopen
 
 DEVICES = 40
@@ -52,6 +53,10 @@ REFUSED: list[tuple[dict[str, Any], type[HomebodyError], str]] = [
     ({"data": "movielens"}, UsageError, "no data set"),
     ({"model": "three-tower"}, UsageError, "--model"),
     ({"runtime": "cloud"}, UsageError, "--runtime"),
+    ({"runtime": "deploy"}, UsageError, "--runtime"),
+    ({"runtime": "deploy", "seed": 3}, PolicyViolationError, "--seed"),
+    ({"mechanism": "tree"}, UsageError, "--mechanism"),
+    ({"mechanism": "blt", "cohort": DEVICES + 1}, InfeasibleError, "devices"),
     ({"name": "../up"}, UsageError, "--name"),
     ({"name": ""}, UsageError, "--name"),
     ({"name": ".hidden"}, UsageError, "--name"),
@@ -155,7 +160,7 @@ def prepared(small_config: Path, tmp_path: Path) -> Prepared:
 
 def test_the_plan_spends_what_was_asked_and_no_more(prepared: Prepared) -> None:
     spec = prepared.spec
-    planned = spent_epsilon([spec.charge().with_rounds(spec.rounds)], spec.accounted_delta)
+    planned = spent_epsilon([spec.training_charge()], spec.accounted_delta)
     assert 3.9 < planned <= 4.0
     assert (spec.rounds, spec.cohort_size, spec.ceiling) == (2, DEVICES, 4.0)
     assert spec.config_digest == prepared.config.digest()
@@ -167,6 +172,34 @@ def test_the_folder_holds_what_a_run_needs_and_no_more(prepared: Prepared) -> No
     asked = prepared.folder.read_json("run.json")
     assert set(asked) == {"schema", "request", "data", "model", "spec"}
     assert str(prepared.request.runs) not in json.dumps(asked)
+
+
+def test_the_folders_config_is_the_file_completed_by_the_noise(
+    prepared: Prepared, small_config: Path
+) -> None:
+    text = prepared.folder.config_file.read_text("utf-8")
+    kept, approved = (
+        PrivacyConfig.load(prepared.folder.config_file),
+        PrivacyConfig.load(small_config),
+    )
+    assert kept == prepared.config
+    assert kept.dp.noise_multiplier == prepared.spec.noise_multiplier
+    assert kept.dp.model_copy(update={"noise_multiplier": None}) == approved.dp
+    assert approved.digest() in text  # where it came from
+
+
+def test_a_reference_keeps_the_file_as_it_is(small_config: Path, tmp_path: Path) -> None:
+    folder = prepare(request(small_config, tmp_path, name="lab", epsilon=None)).folder
+    assert folder.config_file.read_bytes() == small_config.read_bytes()
+
+
+def test_every_run_has_an_identity_of_its_own_for_its_devices(
+    small_config: Path, tmp_path: Path
+) -> None:
+    asked = [request(small_config, tmp_path / name, name="same", seed=1) for name in ("a", "b")]
+    ids = {prepare(one).spec.run_id for one in asked}
+    assert len(ids) == 2
+    assert all(len(run_id) == 16 for run_id in ids)
 
 
 def test_seeds_make_equal_starts_and_no_seed_a_new_one(small_config: Path, tmp_path: Path) -> None:

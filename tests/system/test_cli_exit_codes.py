@@ -64,7 +64,7 @@ TABLE = [
         f"{SYNTHETIC} --config lifetime.toml --runs spent --epsilon 1 --name more",
         11,
         "budget-exhausted",
-        "this round was not opened",
+        "this was not opened",
     ),
     ("recommend --bundle edited/tiny/model.hbm", 14, "integrity-failure", "do not use the file"),
     ("recommend --bundle edited/absent/model.hbm", 2, "invalid-file", "name the folder"),

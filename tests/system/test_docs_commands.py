@@ -88,7 +88,7 @@ def test_every_section_is_a_command() -> None:
 
 
 def test_every_environment_variable_is_documented() -> None:
-    known = {environment.DATA, *environment.QUIET}
+    known = {environment.DATA, environment.STATE, *environment.QUIET}
     assert known <= set(re.findall(r"(?m)^\| `([A-Z_]+)` \|", _CLI))
 
 
@@ -101,7 +101,9 @@ def test_every_command_line_of_a_page_parses(page: Path) -> None:
 def test_the_pages_hold_command_lines() -> None:
     found = [line for page in _PAGES for line in lines(page.read_text("utf-8"))]
     assert len(found) > 20
-    assert {line.split()[1] for line in found} >= {"simulate", "data", "recommend", "doctor"}
+    assert {line.split()[1] for line in found} >= {
+        *("simulate", "plan", "data", "recommend", "doctor"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from pydantic import BaseModel
 
 from homebody_privacy.config import (
     Activity,
+    Aggregation,
     FeatureGroup,
+    Metric,
     PrivacyConfig,
-    Protection,
     Purpose,
-    RecordLevel,
 )
+from homebody_privacy.protection import Correlation, Protection, RecordLevel
 
 _PAGE = Path(__file__).parents[2] / "docs" / "privacy-toml.md"
 _TABLES: dict[str, type[BaseModel]] = {
@@ -22,7 +23,10 @@ _TABLES: dict[str, type[BaseModel]] = {
     "[activity]": Activity,
     "[purposes.NAME]": Purpose,
     "[features.NAME]": FeatureGroup,
+    "[metrics.NAME]": Metric,
+    "[aggregation]": Aggregation,
     "[dp]": Protection,
+    "[dp.blt]": Correlation,
     "[dp.record]": RecordLevel,
 }
 
@@ -41,7 +45,9 @@ def documented(section: str) -> dict[str, str]:
 
 def defaults(model: type[BaseModel]) -> dict[str, object]:
     return {
-        field.alias or name: "required" if field.is_required() else field.default
+        field.alias or name: "required"
+        if field.is_required()
+        else field.get_default(call_default_factory=True)
         for name, field in model.model_fields.items()
     }
 
@@ -56,6 +62,8 @@ def shown(default: object) -> str:
             return f"`{str(default).lower()}`"
         case tuple():
             return f"`{list(default)}`"
+        case dict():
+            return "`{}`"
         case _:
             return f"`{default}`"
 

@@ -33,7 +33,7 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
         "devices_per_second", "seconds",
     }  # fmt: skip
     assert promised <= set(answer)
-    assert set(answer) - promised <= {"intervals", "task", "model_digest", "report"}
+    assert set(answer) - promised <= {"intervals", "released", "task", "model_digest", "report"}
     assert set(answer["epsilon"]) == {"user", "record"}
     user = answer["epsilon"]["user"]
     assert {"spent", "ceiling", "delta", "accountant", "mechanism"} <= set(user)

@@ -16,12 +16,29 @@ from homebody import simulate
 from homebody_simulation.simulate import SimulatedRun
 
 DEVICES, ROUNDS, KILLS = 120, 8, 4
+ROOT = Path(__file__).parents[2]
+FIGURE = """
+[metrics.quality]
+purpose = "metrics"
+features = ["purchases"]
+noise_multiplier = 5.0
+releases_per_run = 1
+"""
 
 
-@pytest.fixture(scope="module")
-def config(write_config: Callable[..., Path]) -> Path:
-    """Return a config of eight rounds in which everyone is drawn."""
-    return write_config(rounds=ROUNDS, cohort_size=DEVICES, cohort_cap=180, delta=1e-3)
+@pytest.fixture(scope="module", params=["gaussian", "blt"])
+def config(request: pytest.FixtureRequest, write_config: Callable[..., Path]) -> Path:
+    """Return a config of eight rounds for each mechanism, with a figure after the last."""
+    plan: dict[str, Any] = {"rounds": ROUNDS, "cohort_cap": 180, "delta": 1e-3, "more": FIGURE}
+    if request.param == "gaussian":
+        return write_config(**plan, cohort_size=DEVICES)
+    return write_config(
+        **plan,
+        mechanism="blt",
+        cohort_size=DEVICES // 3,
+        min_separation=3,
+        max_rounds_per_device=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +98,7 @@ def test_a_run_killed_again_and_again_ends_as_if_it_never_was(
     answer = json.loads(ended.stdout)
     assert answer["model_digest"] == whole.report["digests"]["model"]
     assert answer["epsilon"] == whole.report["epsilon"]
+    assert answer["released"] == whole.report["released"]
     assert answer["rounds"] == ROUNDS
     assert entries(ledger) == entries(whole.folder / "ledger.jsonl")
     intents = [entry["round"] for entry in entries(ledger) if entry["kind"] == "intent"]
@@ -96,3 +114,30 @@ def test_a_run_that_ended_can_be_asked_for_again(whole: SimulatedRun) -> None:
     again = resume(whole.folder.parent, "whole")
     assert again.report["digests"] == whole.report["digests"]
     assert again.to_dict()["run"] == "whole"
+
+
+@pytest.mark.parametrize("mechanism", ["blt", "gaussian"])
+def test_complete_journey_killed_at_a_random_moment_has_the_same_epsilon_and_model(
+    tmp_path: Path, environ: dict[str, str], mechanism: str
+) -> None:
+    base = [sys.executable, "-m", "homebody", "simulate", "--runs", str(tmp_path)]
+    plan = ["--mechanism", mechanism, "--rounds", "3", "--cohort", "200", "--seed", "7"]
+    plan += ["--config", str(ROOT / "privacy.toml"), "--format", "json"]
+
+    def finish(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, env=environ, capture_output=True, text=True, timeout=400, check=False
+        )
+
+    ended = [finish(*base, *plan, "--name", "whole")]
+    # Any moment from the first charge on; three rounds and what follows take longer.
+    moment = random.SystemRandom().uniform(0.0, 4.0)
+    ledger = tmp_path / "cut" / "ledger.jsonl"
+    assert kill_once([*base, *plan, "--name", "cut"], environ, ledger, moment), moment
+    ended.append(finish(*base, "--resume", "cut", "--format", "json"))
+    assert [run.returncode for run in ended] == [0, 0], (moment, [run.stderr for run in ended])
+    whole, resumed = (json.loads(run.stdout) for run in ended)
+    assert resumed["epsilon"] == whole["epsilon"]
+    assert resumed["model_digest"] == whole["model_digest"]
+    assert resumed["released"] == whole["released"]
+    assert entries(ledger) == entries(tmp_path / "whole" / "ledger.jsonl")

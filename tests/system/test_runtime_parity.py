@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,13 @@ from homebody_simulation.simulate import SimulatedRun
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'homebody[ray]'")
 DEVICES = 40
+FIGURE = """
+[metrics.quality]
+purpose = "metrics"
+features = ["purchases"]
+noise_multiplier = 5.0
+releases_per_run = 1
+"""
 
 
 def processes_of(folder: Path) -> Iterator[str]:
@@ -34,8 +41,25 @@ def parameters(run: SimulatedRun) -> npt.NDArray[np.float32]:
     return RunFolder(run.folder).load_state().parameters
 
 
+@pytest.fixture(params=["gaussian", "blt with a figure"])
+def config(request: pytest.FixtureRequest, write_config: Callable[..., Path]) -> Path:
+    """Return a config of each mechanism; the second has devices answer a question too."""
+    if request.param == "gaussian":
+        return write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-3)
+    return write_config(
+        mechanism="blt",
+        rounds=3,
+        min_separation=2,
+        max_rounds_per_device=2,
+        cohort_size=DEVICES // 2,
+        cohort_cap=DEVICES,
+        delta=1e-3,
+        more=FIGURE,
+    )
+
+
 def test_ray_and_cohort_release_the_same_and_leave_no_server(
-    tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = []
     free_port = runtimes._free_port  # noqa: SLF001 - which port it was is told nowhere
@@ -50,7 +74,7 @@ def test_ray_and_cohort_release_the_same_and_leave_no_server(
             "synthetic",
             devices=DEVICES,
             items=20,
-            config=tiny_config,
+            config=config,
             runs=tmp_path,
             runtime=runtime,
             seed=2,
@@ -61,6 +85,7 @@ def test_ray_and_cohort_release_the_same_and_leave_no_server(
     assert np.abs(parameters(ray) - parameters(cohort)).max() <= 1e-5
     assert ray.report["digests"]["model"] == cohort.report["digests"]["model"]
     assert ray.epsilon == cohort.epsilon
+    assert ray.report["released"] == cohort.report["released"]
     assert ray.report["runtime"] == "ray"
     assert {file.name for file in ray.folder.iterdir()} == {
         file.name for file in cohort.folder.iterdir()

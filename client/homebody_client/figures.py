@@ -1,0 +1,44 @@
+"""What one device adds to a figure about all devices: one short vector of norm at most 1.
+
+The device ranks with what it knew before its latest event, and looks where that event came.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_client.host import Host
+from homebody_models.device_metrics import own_figures
+from homebody_models.metrics import target_ranks
+from homebody_privacy.lattice import Lattice
+
+FIGURES = Lattice(clip_norm=1.0)
+"""The lattice figures are sent on: a device's vector has norm at most 1."""
+
+
+def figure_contribution(
+    host: Host, device: int, parameters: npt.NDArray[np.float32], metric: str
+) -> npt.NDArray[np.int32]:
+    """Return a device's part of a figure, in steps of ``FIGURES``. Secret.
+
+    Args:
+        host: The node; ``device`` must be one of its devices.
+        device: Device number.
+        parameters: Broadcast model, flat, of shape ``(size,)``. Public.
+        metric: Name of the metric.
+
+    Returns:
+        int32 of shape ``(figures,)``, norm at most ``2**16``, whatever the device holds; zeros
+        where it holds no event back or the model's scores are not finite.
+
+    Raises:
+        ValueError: If there is no such metric, or the device is not hosted here.
+    """
+    history, target = host.history(device), host.held_out_item(device)
+    rank = np.inf
+    if target is not None and len(history):
+        scores = host.model.scores(parameters, [history])
+        # No history may stop the node: the other devices' parts would go with this one's.
+        if np.isfinite(scores).all():
+            hidden = None if host.histories.repeats else [history[history != target]]
+            rank = float(target_ranks(scores, np.array([target]), hidden)[0])
+    return FIGURES.contribution(own_figures(metric, rank))

@@ -1,0 +1,109 @@
+"""Ask every device for one short vector, and release the sum with noise: a figure about people.
+
+The charge is in the ledger before anybody is asked. Weights are uniform and the denominator is the
+number of devices, a constant; who does not answer counts as zero.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+
+from homebody_models.device_metrics import figure_names, means
+from homebody_privacy import messages
+from homebody_privacy.lattice import Lattice
+from homebody_privacy.mechanisms import GaussianMechanism
+from homebody_privacy.messages import Question
+from homebody_privacy.stream import NoiseStream
+from homebody_server.cohorts import by_node
+from homebody_server.replies import integers_of
+from homebody_server.run_spec import MetricPlan
+
+LATTICE: Final = Lattice(clip_norm=1.0)
+"""The lattice figures are sent on: a device's vector has norm at most 1."""
+
+_AT_ONCE: Final = 4096  # devices of one message: their sum fits a 32-bit word
+
+
+@dataclass(slots=True, kw_only=True)
+class FigureRound:
+    """One release of one figure.
+
+    Attributes:
+        run: Identity of the run, as devices count by it.
+        number: Round after which it is asked.
+        plan: Which figure, and its noise.
+        config_digest: SHA-256 of the privacy config in force.
+        hosts: Flower node of each enrolled device.
+        deadline_s: Life of a message.
+    """
+
+    run: str
+    number: int
+    plan: MetricPlan
+    config_digest: str
+    hosts: dict[int, int] = field(repr=False)
+    deadline_s: float
+    _asked: dict[tuple[int, str], int] = field(init=False, repr=False, default_factory=dict)
+
+    def questions(self, arrays: ArrayRecord) -> list[Message]:
+        """Return the messages that ask everybody.
+
+        Args:
+            arrays: The model as released.
+        """
+        asks = []
+        for node, devices in by_node(sorted(self.hosts), self.hosts).items():
+            for start in range(0, len(devices), _AT_ONCE):
+                some = tuple(devices[start : start + _AT_ONCE])
+                group = f"{self.number}/{self.plan.name}/{start}"
+                self._asked[node, group] = len(some)
+                asks.append(self._message(node, some, group, arrays))
+        return asks
+
+    def _message(
+        self, node: int, devices: tuple[int, ...], group: str, arrays: ArrayRecord
+    ) -> Message:
+        question = Question(
+            run=self.run,
+            round=self.number,
+            metric=self.plan.name,
+            devices=devices,
+            config_digest=self.config_digest,
+        )
+        content = RecordDict(
+            {messages.MODEL: arrays, messages.QUESTION: ConfigRecord(question.to_record())}
+        )
+        return Message(
+            content,
+            dst_node_id=node,
+            message_type=MessageType.EVALUATE,
+            ttl=self.deadline_s,
+            group_id=group,
+        )
+
+    def release(self, replies: Iterable[Message], stream: NoiseStream) -> dict[str, float]:
+        """Return the figures with noise, by name. Public.
+
+        Args:
+            replies: What came; malformed or larger than its devices can be, it counts as zero.
+            stream: Keystream of this release alone. Secret.
+        """
+        total = np.zeros(len(figure_names(self.plan.name)), np.int64)
+        for reply in replies:
+            key = (reply.metadata.src_node_id, reply.metadata.group_id)
+            devices = self._asked.pop(key, 0)
+            integers = integers_of(reply)
+            if devices and integers is not None and integers.shape == total.shape:
+                total += self._bounded(integers, devices)
+        mechanism = GaussianMechanism(LATTICE, self.plan.noise_multiplier)
+        noised = total + mechanism.noise(total.size, stream)
+        return means(self.plan.name, LATTICE.decode(noised), len(self.hosts))
+
+    def _bounded(self, integers: npt.NDArray[np.int64], devices: int) -> npt.NDArray[np.int64]:
+        if LATTICE.is_within_bound(integers, devices=devices):
+            return integers
+        return np.zeros_like(integers)

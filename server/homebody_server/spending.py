@@ -1,0 +1,153 @@
+"""The budget's side of a run: its ledger, what it charges when, and what other runs spent."""
+
+from collections.abc import Mapping
+
+from homebody_privacy.anchor import AnchorBook
+from homebody_privacy.budget import Budget, earlier_charges
+from homebody_privacy.charges import Charge
+from homebody_privacy.environment import state_folder
+from homebody_privacy.errors import IntegrityError
+from homebody_privacy.ledger import Ledger
+from homebody_privacy.ledger_record import Header
+from homebody_server.run_folder import RunFolder, TrainState
+from homebody_server.run_spec import MetricPlan, RunSpec
+
+
+def anchors_of(spec: RunSpec) -> AnchorBook | None:
+    """Return where the run's ledger is anchored: only a lifetime budget outlives its run."""
+    return AnchorBook.open(state_folder() / "anchors") if spec.lifetime else None
+
+
+def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
+    """Open the run's ledger, or start it; it refuses another process.
+
+    Raises:
+        IntegrityError: If it is damaged or behind its anchor, or rounds were released without it.
+    """
+    anchors = anchors_of(spec)
+    if folder.ledger_file.exists():
+        return Ledger.open(folder.ledger_file, anchors)
+    if spec.ceiling is None:
+        raise IntegrityError("a run without differential privacy keeps no ledger")
+    if folder.load_state().next_round > 1:
+        raise IntegrityError(
+            f"{folder.ledger_file} is gone, but the run has released rounds",
+            fix="put the ledger back; what it charged stays charged",
+        )
+    header = Header(
+        run=folder.name,
+        population=spec.population,
+        devices=spec.devices,
+        delta=spec.delta,
+        ceiling=spec.ceiling,
+        config=spec.config_digest,
+        scope="lifetime" if spec.lifetime else "run",
+        schema="ledger/2",
+    )
+    return Ledger.create(folder.ledger_file, header, anchors)
+
+
+def spent_before(folder: RunFolder, spec: RunSpec) -> list[Charge]:
+    """Return what other runs on the same people spent, where the budget is a lifetime's."""
+    anchors = anchors_of(spec)
+    if anchors is None:
+        return []
+    return earlier_charges(
+        folder.path.parent, spec.population, anchors=anchors, exclude=folder.path
+    )
+
+
+def open_budget(folder: RunFolder, spec: RunSpec, ledger: Ledger) -> Budget:
+    """Return the budget of the run, with what other runs spent of it."""
+    if spec.ceiling is None:
+        raise IntegrityError("a run without differential privacy has no budget")
+    return Budget(
+        ledger,
+        earlier=spent_before(folder, spec),
+        ceiling=spec.ceiling,
+        delta=spec.accounted_delta,
+    )
+
+
+class Charged:
+    """What a run with a budget charges, and when.
+
+    Args:
+        budget: The run's.
+        ledger: The budget's.
+        spec: The run's constants.
+    """
+
+    def __init__(self, budget: Budget, ledger: Ledger, spec: RunSpec) -> None:
+        """Charge nothing yet."""
+        self._budget = budget
+        self._ledger = ledger
+        self._spec = spec
+
+    def start(self) -> None:
+        """Charge what is paid before the first round, or raise; a second time is free."""
+        for name, charge in self._spec.before_first_round():
+            self._budget.purchase(name, charge)
+
+    def open(self, number: int) -> None:
+        """Write the round's charge ahead of it, or raise; opening a round again is free."""
+        self._budget.open(number, self._spec.round_charge())
+
+    def close(self, state: TrainState) -> None:
+        """Record how the round that led to a state ended: with its model, or void."""
+        number = state.next_round - 1
+        if state.void:
+            self._budget.void(number)
+        else:
+            self._budget.release(number, state.digest(), state.unclipped)
+
+    def catch_up(self, state: TrainState) -> None:
+        """Bring the ledger to the saved state: a crash may have come between the two.
+
+        Raises:
+            IntegrityError: If they disagree by more than that.
+        """
+        record = self._ledger.record
+        if record.opened == state.next_round - 1 == record.closed + 1:
+            self.close(state)
+        if record.closed != state.next_round - 1:
+            raise IntegrityError("the ledger and the saved model disagree on the last release")
+
+    def figures_due(self, number: int) -> list[MetricPlan]:
+        """Charge the figures to be released after a round, and return those without answer."""
+        due = []
+        for plan in self._spec.metrics:
+            name = plan.purchase(number)
+            if number in plan.rounds(self._spec.rounds) and name not in self._ledger.record.answers:
+                self._budget.purchase(name, plan.charge())
+                due.append(plan)
+        return due
+
+    def answer(self, number: int, plan: MetricPlan, values: Mapping[str, float]) -> None:
+        """Record a released figure."""
+        self._ledger.answer(plan.purchase(number), values)
+
+
+class Uncharged:
+    """A laboratory reference without differential privacy: there is nothing to charge."""
+
+    def start(self) -> None:
+        """Charge nothing."""
+
+    def open(self, number: int) -> None:
+        """Charge nothing."""
+        del number
+
+    def close(self, state: TrainState) -> None:
+        """Record nothing."""
+        del state
+
+    def figures_due(self, number: int) -> list[MetricPlan]:
+        """Release no figure: without noise it would be a plain one about people."""
+        del number
+        return []
+
+    def answer(self, number: int, plan: MetricPlan, values: Mapping[str, float]) -> None:
+        """Refuse: no figure is released."""
+        del number, plan, values
+        raise IntegrityError("a run without differential privacy releases no figures")

@@ -1,0 +1,196 @@
+"""What a run would be: every constant, from file, request and data; nothing is written."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from homebody_models.device_metrics import figure_names
+from homebody_models.recommender import Recommender
+from homebody_models.zoo import ModelSpec
+from homebody_privacy.config import PrivacyConfig, check_population
+from homebody_privacy.errors import InfeasibleError, PolicyViolationError
+from homebody_privacy.lattice import RECORD_BITS, Lattice
+from homebody_privacy.mechanisms import GaussianMechanism, Mechanism
+from homebody_privacy.variants import completed, variant
+from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec, accounted_delta
+from homebody_simulation.datasets import Dataset
+from homebody_simulation.noise_plan import NoisePlan, plan_noise
+from homebody_simulation.profiles import Reference, profile_of
+from homebody_simulation.request import Request
+
+_DEADLINE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What a run would be, before anything is written.
+
+    Attributes:
+        config: Privacy config in force: the file, completed by what was asked for.
+        model_spec: Which model.
+        model: The model.
+        spec: The run's constants.
+        noise: The noise and what it pays for; None without differential privacy.
+    """
+
+    config: PrivacyConfig
+    model_spec: ModelSpec
+    model: Recommender = field(repr=False)
+    spec: RunSpec
+    noise: NoisePlan | None
+
+
+def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Planned:
+    """Find out what a run would be; nothing is trained, spent or written.
+
+    Raises:
+        PolicyViolationError: If the request passes what the file allows.
+        InfeasibleError: If the population is too small, or no noise keeps to the budget.
+    """
+    devices = dataset.interactions.devices
+    profile = profile_of(dataset.name, repeats=dataset.interactions.repeats)
+    model_spec = profile.model(request.model)
+    model = model_spec.build(dataset.interactions.catalog)
+    common: dict[str, Any] = {
+        "devices": devices,
+        "tensors": dict(model.layout.shapes),
+        "population": _people(dataset),
+        "deadline_s": _DEADLINE_S,
+        "delta": approved.dp.delta,
+        "seeded": request.seed is not None,
+        "runtime": request.runtime,
+    }
+    if request.epsilon is None:
+        spec = _reference(request, profile.reference, config_digest=approved.digest(), **common)
+        return Planned(config=approved, model_spec=model_spec, model=model, spec=spec, noise=None)
+    config = variant(
+        approved,
+        population=devices,
+        mechanism=request.mechanism,
+        rounds=request.rounds,
+        cohort_size=request.cohort,
+    )
+    check_population(config, devices)
+    noise = plan_noise(config, epsilon=request.epsilon, population=devices, dim=model.layout.size)
+    config = completed(config, noise_multiplier=noise.noise_multiplier, parameters=noise.parameters)
+    spec = _protected(config, noise, request.epsilon, profile.learning_rate, common)
+    _check_sampler(spec, config, model.layout.size)
+    return Planned(config=config, model_spec=model_spec, model=model, spec=spec, noise=noise)
+
+
+def _protected(
+    config: PrivacyConfig,
+    noise: NoisePlan,
+    epsilon: float,
+    learning_rate: float,
+    common: Mapping[str, Any],
+) -> RunSpec:
+    dp = config.dp
+    lifetime = dp.budget_scope == "lifetime"
+    strategy = noise.parameters
+    return RunSpec(
+        rounds=dp.rounds,
+        cohort_size=dp.cohort_size,
+        cohort_cap=dp.cohort_cap,
+        clip_norm=dp.clip_norm,
+        lattice_bits=dp.lattice_bits,
+        noise_multiplier=noise.noise_multiplier,
+        ceiling=dp.epsilon_max if lifetime else epsilon,
+        lifetime=lifetime,
+        learning_rate=learning_rate,
+        server_optimizer="tensor-adam",
+        config_digest=config.digest(),
+        mechanism=dp.mechanism,
+        min_separation=dp.min_separation,
+        max_rounds_per_device=dp.max_rounds_per_device,
+        sensitivity=noise.sensitivity,
+        theta=strategy.theta if strategy else (),
+        omega=strategy.omega if strategy else (),
+        report_goal=config.aggregation.report_goal if config.aggregation else 0,
+        count_multiplier=noise.count_multiplier,
+        metrics=noise.metrics,
+        tuning_runs=dp.tuning_runs if dp.tuning_data == "private" else 0,
+        **common,
+    )
+
+
+def _reference(request: Request, reference: Reference, **common: Any) -> RunSpec:  # noqa: ANN401
+    """Return the constants of a laboratory run without noise; the config's do not bind it."""
+    devices = common["devices"]
+    cohort = request.cohort or max(1, round(reference.cohort_share * devices))
+    if cohort > devices:
+        raise InfeasibleError(f"--cohort {cohort} is above the population of {devices}")
+    cap = min(devices, math.ceil(cohort + 10.0 * math.sqrt(cohort)))
+    return RunSpec(
+        rounds=request.rounds or reference.rounds,
+        cohort_size=cohort,
+        cohort_cap=cap,
+        clip_norm=reference.clip_norm,
+        lattice_bits=_finest_bits(cap),
+        noise_multiplier=0.0,
+        ceiling=None,
+        lifetime=False,
+        learning_rate=reference.learning_rate,
+        server_optimizer="adam",
+        final_learning_rate=reference.learning_rate / 20.0,
+        **common,
+    )
+
+
+def _finest_bits(cohort_cap: int) -> int:
+    """Return the finest lattice on which the sum of a cohort still fits 32 bits."""
+    fitting = [bits for bits in range(16, 21) if cohort_cap << bits < 1 << 31]
+    if not fitting:
+        raise InfeasibleError(f"a cohort of up to {cohort_cap} is too large for one sum")
+    return fitting[-1]
+
+
+def _check_sampler(spec: RunSpec, config: PrivacyConfig, size: int) -> None:
+    """Refuse a run so long that the noise sampler's error outgrows the room kept for it."""
+    user = spec.mechanism_for(size)
+    # A vote and some figures a round: counted as more parameters, though they are fewer draws.
+    size += (spec.count_multiplier is not None) + sum(
+        len(figure_names(metric.name)) for metric in spec.metrics
+    )
+    draws: list[tuple[str, float, Mechanism, int]] = [("dp.delta", spec.delta, user, spec.rounds)]
+    record = config.dp.record
+    if record is not None and record.enabled:
+        lattice = Lattice(clip_norm=record.max_grad_norm, bits=RECORD_BITS)
+        level = GaussianMechanism(lattice=lattice, noise_multiplier=record.noise_multiplier)
+        draws.append(("dp.record.delta", record.delta, level, spec.rounds * record.steps))
+    for field_name, delta, mechanism, releases in draws:
+        if (
+            mechanism.sampler_delta(size, releases) > delta - accounted_delta(delta)
+            or mechanism.sampler_epsilon(size, releases) > SAMPLER_EPSILON
+        ):
+            raise InfeasibleError(
+                f"{field_name} = {delta:g} is too small for {releases} draws of noise for "
+                f"{size:,} parameters",
+                fix=f"raise {field_name}, or ask for fewer rounds or a smaller model",
+            )
+
+
+def _people(dataset: Dataset) -> str:
+    """Return the digest that stands for the people of a data set, whatever events they add.
+
+    It is made of the data set's name: a digest of the events would start a new budget with each
+    new event, and would be an un-noised release of them.
+    """
+    return hashlib.sha256(f"homebody/people/v1|{dataset.name}".encode()).hexdigest()
+
+
+def check_request(request: Request, config: PrivacyConfig) -> None:
+    """Refuse an epsilon above the file's, before any data is read.
+
+    Raises:
+        PolicyViolationError: If it is.
+    """
+    if request.epsilon is None:
+        return
+    if request.epsilon > config.dp.epsilon_max:
+        raise PolicyViolationError(
+            f"--epsilon {request.epsilon:g} is above dp.epsilon_max = {config.dp.epsilon_max:g}",
+            fix="ask for less, or have a higher dp.epsilon_max approved in privacy.toml",
+        )

@@ -1,0 +1,78 @@
+"""Figures of one device: named, bounded by one, and summed back to means."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homebody_models.device_metrics import (
+    DEVICE_METRICS,
+    TOP,
+    figure_names,
+    figure_scale,
+    means,
+    own_figures,
+)
+
+METRICS = st.sampled_from(sorted(DEVICE_METRICS))
+RANKS = st.one_of(st.integers(0, 10**6).map(lambda n: n / 2), st.just(math.inf))
+
+
+def test_metrics_and_figures_have_the_names_reports_use() -> None:
+    assert {name: figure_names(name) for name in DEVICE_METRICS} == {
+        "hit_rate": ("hit@10",),
+        "ndcg": ("ndcg@10",),
+        "quality": ("hit@10", "ndcg@10"),
+    }
+
+
+@given(metric=METRICS, rank=RANKS)
+def test_a_device_adds_a_vector_of_norm_at_most_one(metric: str, rank: float) -> None:
+    own = own_figures(metric, rank)
+    assert own.shape == (len(figure_names(metric)),)
+    assert math.fsum(own**2) <= 1.0 + 1e-12
+    assert (own >= 0.0).all()
+    assert own.any() == (rank < TOP)
+
+
+def test_a_device_whose_first_place_is_right_uses_the_whole_bound() -> None:
+    for metric in DEVICE_METRICS:
+        assert np.linalg.norm(own_figures(metric, 0.0)) == pytest.approx(1.0)
+
+
+@given(st.lists(RANKS, min_size=1, max_size=40), METRICS)
+def test_means_of_the_sum_are_the_means_of_hits_and_gains(ranks: list[float], metric: str) -> None:
+    total = np.sum([own_figures(metric, rank) for rank in ranks], axis=0)
+    found = means(metric, total, len(ranks))
+    inside = [rank for rank in ranks if rank < TOP]
+    by_hand = {
+        "hit@10": len(inside) / len(ranks),
+        "ndcg@10": sum(1.0 / math.log2(rank + 2.0) for rank in inside) / len(ranks),
+    }
+    assert found == pytest.approx({name: by_hand[name] for name in figure_names(metric)})
+
+
+def test_one_unit_of_the_sum_is_the_scale_in_every_figure() -> None:
+    for metric in DEVICE_METRICS:
+        ones = np.ones(len(figure_names(metric)))
+        assert set(means(metric, ones, 40).values()) == {figure_scale(metric, 40)}
+    assert figure_scale("quality", 40) == pytest.approx(math.sqrt(2.0) / 40)
+
+
+def test_an_unknown_metric_is_refused_everywhere() -> None:
+    for call in (
+        lambda: figure_names("loss"),
+        lambda: own_figures("loss", 0.0),
+        lambda: figure_scale("loss", 3),
+        lambda: means("loss", np.zeros(1), 3),
+    ):
+        with pytest.raises(ValueError, match="'loss' is no metric"):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1)])
+def test_a_sum_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="quality has 2 figures"):
+        means("quality", np.zeros(shape), 3)

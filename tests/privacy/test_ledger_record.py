@@ -1,0 +1,394 @@
+"""What a ledger's entries mean, which may follow which, and how an anchored one is missed."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from homebody_privacy.anchor import START, AnchorBook, Mark
+from homebody_privacy.charges import CorrelatedRun, GaussianReleases, PoissonRounds
+from homebody_privacy.errors import IntegrityError
+from homebody_privacy.ledger import Ledger, anchor_name, population_prefix, read_ledger
+from homebody_privacy.ledger_record import Header, LedgerRecord
+
+Build = Callable[..., PoissonRounds]
+BuildRun = Callable[..., CorrelatedRun]
+Step = tuple[str, tuple[Any, ...]]
+MODEL = "d" * 64
+FIGURE = GaussianReleases(noise_multiplier=9.0)
+
+
+@pytest.fixture
+def anchors(tmp_path: Path) -> AnchorBook:
+    """Anchors in a folder of their own."""
+    return AnchorBook.open(tmp_path / "state" / "anchors")
+
+
+@pytest.fixture
+def lifetime(header: Header) -> Header:
+    """Promise of a run whose budget outlives it."""
+    return header.model_copy(update={"scope": "lifetime"})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, header: Header) -> Iterator[Ledger]:
+    """An open ledger with its header alone."""
+    with Ledger.create(tmp_path / "ledger.jsonl", header) as ledger:
+        yield ledger
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"delta": 0.0},
+        {"delta": 1.0},
+        {"ceiling": 0.0},
+        {"ceiling": float("nan")},
+        {"population": "x"},
+        {"config": "C" * 64},
+        {"devices": 0},
+        {"devices": 1.5},
+        {"run": ""},
+        {"scope": "year"},
+        {"schema": "ledger/1"},
+        {"unit": "record"},
+        {"adjacency": "replace_one"},
+        {"surprise": 1},
+    ],
+)
+def test_a_promise_without_meaning_is_refused(header: Header, change: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        Header.model_validate(header.model_dump(by_alias=True) | change)
+
+
+def test_a_budget_is_one_runs_unless_the_header_says_otherwise(header: Header) -> None:
+    assert header.scope == "run"
+    assert (header.unit, header.adjacency) == ("user", "zero_out")
+
+
+def test_a_purchase_is_charged_once_and_known_by_name(ledger: Ledger, correlated: BuildRun) -> None:
+    ledger.purchase("run", correlated())
+    assert ledger.record.bought("run") == correlated()
+    assert ledger.record.bought("tuning") is None
+    assert ledger.charges() == [correlated()]
+    with pytest.raises(ValueError, match="'run' was bought before"):
+        ledger.purchase("run", correlated())
+    with pytest.raises(ValueError, match="at least one release"):
+        ledger.purchase("tuning", correlated(runs=0))
+    assert ledger.charges() == [correlated()]
+
+
+@pytest.mark.parametrize("name", ["", "Run", "metrics/", "/run", "a b", "metrics//1", "run\n"])
+def test_a_purchase_has_a_plain_name(ledger: Ledger, name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        ledger.purchase(name, FIGURE)
+
+
+def test_pf_19_an_answer_needs_a_purchase_and_comes_once(ledger: Ledger) -> None:
+    with pytest.raises(ValueError, match="nothing may be answered"):
+        ledger.answer("metrics/hit_rate/1", {"hit_rate": 0.5})
+    ledger.purchase("metrics/hit_rate/1", FIGURE)
+    ledger.answer("metrics/hit_rate/1", {"hit_rate": 0.5})
+    with pytest.raises(ValueError, match="nothing may be answered"):
+        ledger.answer("metrics/hit_rate/1", {"hit_rate": 0.6})
+    assert ledger.record.answers == {"metrics/hit_rate/1": {"hit_rate": 0.5}}
+
+
+def test_a_round_without_a_charge_needs_a_run_that_was_paid_for(
+    ledger: Ledger, correlated: BuildRun
+) -> None:
+    with pytest.raises(ValueError, match="paid for"):
+        ledger.intend(1, None)
+    ledger.purchase("tuning", correlated().with_part("tuning"))
+    with pytest.raises(ValueError, match="paid for"):
+        ledger.intend(1, None)
+    ledger.purchase("run", correlated())
+    ledger.intend(1, None)
+    assert ledger.record.round_charge is None
+    assert len(ledger.charges()) == 2
+
+
+def test_figures_may_be_bought_while_a_round_is_open(ledger: Ledger, charge: Build) -> None:
+    ledger.intend(1, charge())
+    ledger.purchase("metrics/hit_rate/1", FIGURE)
+    ledger.release(1, MODEL)
+    assert ledger.charges() == [charge(), FIGURE]
+    assert ledger.record.round_charge == charge()
+
+
+def test_shares_of_updates_within_the_clip_norm_are_kept_round_by_round(
+    ledger: Ledger, charge: Build
+) -> None:
+    for number, share in enumerate((0.25, None, 0.75), start=1):
+        ledger.intend(number, charge(count_multiplier=5.0))
+        if number == 2:
+            ledger.void(number)
+        else:
+            ledger.release(number, MODEL, share)
+    assert ledger.record.unclipped == [0.25, None, 0.75]
+    assert (ledger.record.released, ledger.record.voids) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "header"},
+        {"kind": None},
+        {},
+        {"kind": "intent", "round": 1},
+        {"kind": "intent", "round": True, "charge": None},
+        {"kind": "intent", "round": 1, "charge": {}},
+        {"kind": "intent", "round": 1, "charge": None, "time": 1},
+        {"kind": "void", "round": 0},
+        {"kind": "release", "round": 1, "model": MODEL, "unclipped": "0.5"},
+        {"kind": "purchase", "name": "run", "charge": None},
+        {"kind": "answer", "name": "run", "values": {"a": "1"}},
+    ],
+)
+def test_an_entry_that_breaks_its_schema_is_refused_and_changes_nothing(
+    header: Header, entry: dict[str, Any]
+) -> None:
+    record = LedgerRecord(header)
+    with pytest.raises(ValueError, match=r"\w"):
+        record.apply(entry)
+    assert (record.entries, record.opened, record.charges()) == (1, 0, [])
+
+
+def steps(draws: Sequence[int], charge: Build, correlated: BuildRun) -> list[Step]:
+    """Turn numbers into calls that are valid one after the other."""
+    calls: list[Step] = []
+    bought: list[str] = []
+    opened, is_open, answered = 0, False, 0
+    for number in draws:
+        match number % 5:
+            case 0 if not is_open:
+                opened, is_open = opened + 1, True
+                paid = "run" in bought and number % 2
+                calls.append(("intend", (opened, None if paid else charge(rounds=1 + number))))
+            case 1 if is_open:
+                is_open = False
+                calls.append(("release", (opened, MODEL, number / 100 if number % 2 else None)))
+            case 2 if is_open:
+                is_open = False
+                calls.append(("void", (opened,)))
+            case 3 if answered < len(bought):
+                calls.append(("answer", (bought[answered], {"figure": number / 7})))
+                answered += 1
+            case _:
+                name = "run" if "run" not in bought else f"metrics/figure/{len(bought)}"
+                cost = correlated(noise_multiplier=1.0 + number) if name == "run" else FIGURE
+                bought.append(name)
+                calls.append(("purchase", (name, cost)))
+    return calls
+
+
+def shown(record: LedgerRecord) -> dict[str, Any]:
+    """Return all a record says."""
+    names = ("header", "entries", "opened", "closed", "released", "round_charge", "unclipped")
+    return {name: getattr(record, name) for name in (*names, "voids", "answers")} | {
+        "charges": record.charges(),
+        "bought": {
+            n: record.bought(n) for n in ("run", *(f"metrics/figure/{i}" for i in range(9)))
+        },
+    }
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(
+    draws=st.lists(st.integers(0, 99), max_size=12),
+    where=st.floats(0, 1, exclude_max=True),
+    flip=st.integers(1, 255),
+    data=st.data(),
+)
+def test_a_valid_sequence_reads_back_as_it_was_and_any_changed_byte_is_found(
+    tmp_path: Path,
+    header: Header,
+    charge: Build,
+    correlated: BuildRun,
+    draws: list[int],
+    where: float,
+    flip: int,
+    data: st.DataObject,
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.unlink(missing_ok=True)
+    calls = steps(draws, charge, correlated)
+    stop = data.draw(st.integers(0, len(calls)))
+    with Ledger.create(path, header) as ledger:
+        for name, values in calls[:stop]:
+            getattr(ledger, name)(*values)
+    with Ledger.open(path) as ledger:  # a restart anywhere
+        for name, values in calls[stop:]:
+            getattr(ledger, name)(*values)
+        written = shown(ledger.record)
+    assert shown(read_ledger(path)[0]) == written
+    assert written["entries"] == 1 + len(calls) == path.read_bytes().count(b"\n")
+    content = bytearray(path.read_bytes())
+    place = int(where * (len(content) - 1))
+    content[place] ^= flip
+    path.write_bytes(content)
+    line = bytes(content[:place]).count(b"\n") + 1
+    with pytest.raises(IntegrityError, match=rf"line {line} "):
+        read_ledger(path)
+
+
+def anchored(path: Path, header: Header, anchors: AnchorBook, charge: PoissonRounds) -> None:
+    """Write an anchored ledger of one released round."""
+    with Ledger.create(path, header, anchors) as ledger:
+        ledger.intend(1, charge)
+        ledger.release(1, MODEL)
+
+
+def refused_everywhere(path: Path, anchors: AnchorBook, why: str) -> None:
+    """See that neither a reader nor a writer takes the ledger."""
+    for use in (read_ledger, Ledger.open):
+        with pytest.raises(IntegrityError, match=why):
+            use(path, anchors)
+
+
+def test_every_entry_of_an_anchored_ledger_moves_its_anchor(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    name = anchor_name(lifetime, path)
+    assert name == f"{population_prefix('a' * 64)}{path}"
+    with Ledger.create(path, lifetime, anchors) as ledger:
+        calls: list[Step] = [
+            ("purchase", ("tuning", FIGURE)),
+            ("answer", ("tuning", {"a": 1.0})),
+            ("intend", (1, charge())),
+            ("void", (1,)),
+            ("intend", (2, charge())),
+            ("release", (2, MODEL)),
+        ]
+        assert anchors.mark(name) == Mark(1, ledger.head)
+        for size, (entry, values) in enumerate(calls, start=2):
+            getattr(ledger, entry)(*values)
+            assert anchors.mark(name) == Mark(size, ledger.head)
+    assert read_ledger(path, anchors)[1]
+
+
+def test_pf_14_a_cut_ledger_of_a_lifetime_budget_is_refused(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    lines = path.read_bytes().splitlines(keepends=True)
+    for kept in (1, 2):
+        path.write_bytes(b"".join(lines[:kept]))
+        read_ledger(path)  # by itself it is in order
+        refused_everywhere(path, anchors, "entries at its end were removed")
+
+
+def test_pf_14_a_restored_older_copy_is_refused(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path, backup = tmp_path / "ledger.jsonl", tmp_path / "backup"
+    anchored(path, lifetime, anchors, charge())
+    shutil.copy(path, backup)
+    with Ledger.open(path, anchors) as ledger:
+        ledger.intend(2, charge())
+    shutil.copy(backup, path)
+    refused_everywhere(path, anchors, "an older copy was put back")
+
+
+def test_pf_14_an_exchanged_ledger_of_the_same_length_is_refused(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path, other = tmp_path / "ledger.jsonl", tmp_path / "other.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    with Ledger.create(other, lifetime) as ledger:
+        ledger.intend(1, charge(noise_multiplier=50.0))
+        ledger.release(1, MODEL)
+    shutil.copy(other, path)
+    refused_everywhere(path, anchors, "were rewritten")
+
+
+def test_pf_14_a_deleted_ledger_is_not_started_anew(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    path.unlink()
+    with pytest.raises(IntegrityError, match="deleted"):
+        Ledger.create(path, lifetime, anchors)
+    assert not path.exists()
+
+
+def test_pf_14_a_lifetime_ledger_whose_anchors_are_gone_is_refused(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    shutil.rmtree(anchors.folder)
+    refused_everywhere(path, AnchorBook.open(anchors.folder), "its anchor is gone")
+
+
+def test_a_ledger_that_is_written_to_may_be_anchored_further_than_a_reader_saw(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    with Ledger.open(path, anchors):
+        anchors.advance(anchor_name(lifetime, path), Mark(9, "e" * 64))
+        record, closed = read_ledger(path, anchors)
+        assert (record.released, closed) == (1, False)
+    refused_everywhere(path, anchors, "entries at its end were removed")
+
+
+def test_a_ledger_of_one_run_needs_no_anchor(
+    tmp_path: Path, header: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.create(path, header) as ledger:
+        ledger.intend(1, charge())
+    assert read_ledger(path, anchors)[0].opened == 1
+
+
+def test_a_ledger_ahead_of_its_anchor_brings_it_forward(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    with Ledger.open(path) as ledger:  # a crash before the anchor was written
+        ledger.intend(2, charge())
+    name = anchor_name(lifetime, path)
+    assert read_ledger(path, anchors)[0].opened == 2
+    assert getattr(anchors.mark(name), "size", 0) == 3
+    Ledger.open(path, anchors).close()
+    assert getattr(anchors.mark(name), "size", 0) == 4
+
+
+def test_a_ledger_announced_before_a_crash_may_be_made_after_it(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchors.advance(anchor_name(lifetime, path), START)
+    anchored(path, lifetime, anchors, charge())
+    assert read_ledger(path, anchors)[0].released == 1
+
+
+def test_an_anchored_ledger_is_never_written_over(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    anchored(path, lifetime, anchors, charge())
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        Ledger.create(path, lifetime, anchors)
+    assert path.read_bytes() == before
+
+
+def test_an_anchor_knows_people_and_place_and_nothing_of_what_was_charged(
+    tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
+) -> None:
+    anchored(tmp_path / "ledger.jsonl", lifetime, anchors, charge())
+    marks = json.loads((anchors.folder / "anchors.json").read_bytes())["body"]["marks"]
+    assert set(marks) == {f"ledger|{'a' * 64}|{tmp_path / 'ledger.jsonl'}"}
+    assert all(set(mark) == {"head", "size"} for mark in marks.values())
