@@ -32,6 +32,7 @@ _EXTRAS = {
 _GROUPS = (
     ("homebody_simulation.cli", "simulate"),
     ("homebody_simulation.plan_cli", "plan"),
+    ("homebody_simulation.audit_cli", "audit"),
     ("homebody_client.cli", "recommend"),
 )
 _INTERRUPTED = 130

@@ -102,7 +102,7 @@ def test_the_pages_hold_command_lines() -> None:
     found = [line for page in _PAGES for line in lines(page.read_text("utf-8"))]
     assert len(found) > 20
     assert {line.split()[1] for line in found} >= {
-        *("simulate", "plan", "data", "recommend", "doctor"),
+        *("simulate", "plan", "audit", "data", "recommend", "doctor"),
     }
 
 
