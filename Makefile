@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-all lint types bench docs clean
+.PHONY: help simulate test test-all lint types bench bench-privacy bench-utility docs clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,8 +49,12 @@ test: lint types ## All gates and the tests of every day (under 15 minutes on tw
 test-all: lint types ## Also the tests that take minutes each
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-bench: $(VENV)/dev ## Every figure of README and docs/utility.md (about an hour)
-	$(BIN)/python benchmarks/noise.py
+bench: bench-privacy bench-utility ## Every figure of README and docs (about an hour)
+
+bench-privacy: $(VENV)/dev ## Accounting against the reference, noise of running sums, speed (minutes)
+	$(BIN)/python benchmarks/privacy.py
+
+bench-utility: $(VENV)/dev ## What epsilon buys: docs/utility.md (about an hour)
 	$(BIN)/python benchmarks/utility.py
 
 docs: $(VENV)/dev ## Check that commands, fields and codes of the docs are those of the code
