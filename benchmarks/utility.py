@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,16 +30,22 @@ class Setting:
     data: str
     epsilon: float | None
     seeds: tuple[int, ...]
+    mechanism: Literal["blt", "gaussian"] | None = None
+    cohort: int | None = None
 
 
 SETTINGS = (
-    Setting("complete-journey-eps4", "complete-journey", 4.0, (1, 2, 3)),
-    Setting("complete-journey-eps8", "complete-journey", 8.0, (1, 2, 3)),
+    Setting("complete-journey-eps4", "complete-journey", 4.0, (1, 2, 3), "blt"),
+    Setting("complete-journey-eps8", "complete-journey", 8.0, (1, 2, 3), "blt"),
+    Setting("complete-journey-eps4-gaussian", "complete-journey", 4.0, (1, 2, 3), "gaussian"),
+    Setting("complete-journey-eps8-gaussian", "complete-journey", 8.0, (1, 2, 3), "gaussian"),
     Setting("complete-journey-inf", "complete-journey", None, (1,)),
+    Setting("movielens-100k-eps8", "movielens-100k", 8.0, (1, 2, 3), "blt", 188),
+    Setting("movielens-100k-eps8-gaussian", "movielens-100k", 8.0, (1, 2, 3), "gaussian"),
     Setting("movielens-100k-inf", "movielens-100k", None, (1, 2, 3)),
-    Setting("movielens-100k-eps8", "movielens-100k", 8.0, (1, 2, 3)),
+    Setting("movielens-1m-eps8", "movielens-1m", 8.0, (1, 2, 3), "blt"),
+    Setting("movielens-1m-eps8-gaussian", "movielens-1m", 8.0, (1, 2, 3), "gaussian"),
     Setting("movielens-1m-inf", "movielens-1m", None, (1,)),
-    Setting("movielens-1m-eps8", "movielens-1m", 8.0, (1, 2, 3)),
 )
 
 
@@ -53,6 +59,8 @@ def measure(setting: Setting) -> dict[str, object]:
                 setting.data,
                 config=_CONFIG,
                 epsilon=setting.epsilon,
+                mechanism=setting.mechanism,
+                cohort=setting.cohort,
                 seed=seed,
                 runs=folder,
                 name=f"{setting.name}-{seed}",
@@ -66,6 +74,9 @@ def measure(setting: Setting) -> dict[str, object]:
     return {
         **asdict(setting),
         "task": utility[0]["task"],
+        "unamplified": [
+            run.report["privacy"] and run.report["privacy"]["epsilon_unamplified"] for run in runs
+        ],
         "spent": [run.epsilon and run.epsilon["user"]["spent"] for run in runs],
         "ndcg@10": float(np.mean([n["mean"] for n in ndcg])),
         "ndcg@10_sd": float(np.std([n["mean"] for n in ndcg])),
@@ -102,6 +113,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     epsilon = "no privacy" if row["epsilon"] is None else f"ε {row['epsilon']:g}"
+    if row["epsilon"] is not None:
+        epsilon += f" {row['mechanism']} ({row['unamplified'][0]:.1f} toward the operator)"
     first, local = row["first_time_ndcg@10"], row["local_only_ndcg@10"]
     new = f"{np.mean(first):.4f} ({row['first_time_popularity_ndcg@10'][0]:.4f})" if first else "-"
     return (
@@ -136,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{setting.name}: left out, {DATA} is not set")
             continue
         results[setting.name] = measure(setting)
+        results = {s.name: results[s.name] for s in SETTINGS if s.name in results}
         print(json.dumps(results[setting.name]), flush=True)
         asked.out.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 

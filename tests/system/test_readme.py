@@ -28,7 +28,7 @@ def test_example_trains_and_ranks_ten_items_with_reasons(
     monkeypatch.chdir(tmp_path)
     exec(compile(example(), "README.md", "exec"), {})  # noqa: S102 our own page
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "user gaussian 8.0"
+    assert lines[0] == "user blt 8.0"
     spent, _, ceiling = lines[1].partition(" of ")
     assert 0.0 < float(spent) <= float(ceiling) == 4.0
     assert len(lines) == 13
