@@ -9,10 +9,7 @@ import numpy.typing as npt
 from homebody_client.host import Host
 from homebody_models.device_metrics import own_figures
 from homebody_models.metrics import target_ranks
-from homebody_privacy.lattice import Lattice
-
-FIGURES = Lattice(clip_norm=1.0)
-"""The lattice figures are sent on: a device's vector has norm at most 1."""
+from homebody_privacy.lattice import FIGURES
 
 
 def figure_contribution(

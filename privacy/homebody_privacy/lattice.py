@@ -127,6 +127,10 @@ class Lattice:
         return np.asarray(total, dtype=np.float64) * self.step
 
 
+FIGURES: Final = Lattice(clip_norm=1.0)
+"""The lattice of figures about people: one device's vector has norm at most 1."""
+
+
 def _sum_of_squares(v: npt.NDArray[np.integer]) -> int:
     squares = v.astype(np.int64) ** 2  # entries are below 2**31
     return (int((squares >> 32).sum()) << 32) + int((squares & 0xFFFFFFFF).sum())

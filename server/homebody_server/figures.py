@@ -14,16 +14,13 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 
 from homebody_models.device_metrics import figure_names, means
 from homebody_privacy import messages
-from homebody_privacy.lattice import Lattice
+from homebody_privacy.lattice import FIGURES
 from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream
 from homebody_server.cohorts import by_node
 from homebody_server.replies import integers_of
 from homebody_server.run_spec import MetricPlan
-
-LATTICE: Final = Lattice(clip_norm=1.0)
-"""The lattice figures are sent on: a device's vector has norm at most 1."""
 
 _AT_ONCE: Final = 4096  # devices of one message: their sum fits a 32-bit word
 
@@ -99,11 +96,11 @@ class FigureRound:
             integers = integers_of(reply)
             if devices and integers is not None and integers.shape == total.shape:
                 total += self._bounded(integers, devices)
-        mechanism = GaussianMechanism(LATTICE, self.plan.noise_multiplier)
+        mechanism = GaussianMechanism(FIGURES, self.plan.noise_multiplier)
         noised = total + mechanism.noise(total.size, stream)
-        return means(self.plan.name, LATTICE.decode(noised), len(self.hosts))
+        return means(self.plan.name, FIGURES.decode(noised), len(self.hosts))
 
     def _bounded(self, integers: npt.NDArray[np.int64], devices: int) -> npt.NDArray[np.int64]:
-        if LATTICE.is_within_bound(integers, devices=devices):
+        if FIGURES.is_within_bound(integers, devices=devices):
             return integers
         return np.zeros_like(integers)

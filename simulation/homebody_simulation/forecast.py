@@ -13,7 +13,9 @@ from homebody_privacy.closed_form import epsilon_unamplified, gaussian_epsilon
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
 from homebody_privacy.protection import Mechanism
+from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec
+from homebody_server.spending import spent_before
 from homebody_simulation.curve import looks
 from homebody_simulation.datasets import Dataset, load_dataset
 from homebody_simulation.dry_round import DryRound, dry_round
@@ -50,6 +52,26 @@ class NoiseForecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifeForecast:
+    """Epsilon over the life of a device, where runs on the same people share one budget.
+
+    Attributes:
+        spent: What other runs have spent.
+        after: What will be spent after this one.
+        ceiling: What is never passed.
+    """
+
+    spent: float
+    after: float
+    ceiling: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run can end before the budget stops it."""
+        return self.after <= self.ceiling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything known about a run before it starts.
 
@@ -60,6 +82,7 @@ class Plan:
         other: The other one at the same epsilon; None where it is not feasible.
         other_reason: Why it is not.
         parts: Epsilon of each part by itself.
+        life: Over the life of a device; None where each run has a budget of its own.
         dry: What devices answered in a round that was thrown away. Laboratory figures.
         snr: Expected norm of a round's sum / norm of its noise.
         run_snr: The same for the sums of all rounds, if devices go on agreeing as at the start.
@@ -73,6 +96,7 @@ class Plan:
     other: NoiseForecast | None
     other_reason: str | None
     parts: dict[str, float]
+    life: LifeForecast | None
     dry: DryRound
     snr: float
     run_snr: float
@@ -118,6 +142,7 @@ class Plan:
             "other_mechanism": None if self.other is None else asdict(self.other),
             "other_reason": self.other_reason,
             "epsilon_by_part": self.parts,
+            "life": None if self.life is None else asdict(self.life),
             "theta": list(spec.theta),
             "omega": list(spec.omega),
             "snr": self.snr,
@@ -151,7 +176,25 @@ def make_plan(request: Request) -> Plan:
     planned = plan_run(request, approved, dataset)
     dry = dry_round(planned, leave_one_out(dataset.interactions))
     other, reason = _other(request, approved, dataset, planned.config.dp.mechanism)
-    return _plan(planned, dataset, dry, other, reason)
+    return _plan(planned, dataset, dry, other, reason, _life(request, planned))
+
+
+def _life(request: Request, planned: Planned) -> LifeForecast | None:
+    """Return what all runs on the same people come to.
+
+    Raises:
+        IntegrityError: If a ledger of theirs is missing or damaged.
+    """
+    spec = planned.spec
+    if not spec.lifetime:
+        return None
+    earlier = spent_before(RunFolder(request.runs / request.run_name()), spec)
+    whole = [*earlier, *spec.whole_charge()]
+    return LifeForecast(
+        spent=_shown(spent_epsilon(earlier, spec.accounted_delta)) if earlier else 0.0,
+        after=_shown(spent_epsilon(whole, spec.accounted_delta)),
+        ceiling=planned.config.dp.epsilon_max,
+    )
 
 
 def _plan(
@@ -160,6 +203,7 @@ def _plan(
     dry: DryRound,
     other: NoiseForecast | None,
     reason: str | None,
+    life: LifeForecast | None,
 ) -> Plan:
     spec = planned.spec
     dim = planned.model.layout.size
@@ -176,6 +220,7 @@ def _plan(
         other=other,
         other_reason=reason,
         parts={part: _shown(value) for part, value in parts.items()},
+        life=life,
         dry=dry,
         snr=dry.sum_norm(spec.cohort_size) / noise,
         run_snr=summed / (math.sqrt(dim) * own.error_last),

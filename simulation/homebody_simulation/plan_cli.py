@@ -50,6 +50,9 @@ def plan(
     items: ItemKind = None,
     column: Columns = None,
     on_bad: BadRows = None,
+    runs: Annotated[Path, typer.Option(help="Folder of all runs, for a budget they share.")] = Path(
+        "runs"
+    ),
     output: Output = "text",
 ) -> None:
     """Say what a run will cost and whether it can be useful, before anything trains."""
@@ -66,6 +69,7 @@ def plan(
         cohort=cohort,
         model=model,
         mechanism=mechanism,  # type: ignore[arg-type]  # checked by Request
+        runs=runs,
     )
     from homebody_privacy.variants import to_toml
     from homebody_simulation.forecast import make_plan

@@ -30,7 +30,16 @@ def _promise(plan: Plan) -> list[str]:
         f"cohort {spec.cohort_size} expected · noise multiplier {spec.noise_multiplier:.4g} · "
         f"{parts} · total ε {plan.own.epsilon:g} at δ={dp.delta:g}"
     )
-    return [about, unit, paid]
+    return [about, unit, paid, *_life(plan)]
+
+
+def _life(plan: Plan) -> list[str]:
+    if plan.life is None:
+        return []
+    life = plan.life
+    end = "" if life.fits else ": the budget would stop it (exit 11)"
+    spent = f"life of a device: ε {life.spent:g} spent by other runs, {life.after:g} after this one"
+    return [f"{spent}, of {life.ceiling:g}{end}"]
 
 
 def _noise(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Rec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homebody_client.figures import FIGURES, figure_contribution
+from homebody_client.figures import figure_contribution
 from homebody_client.flower_app import build_client_app
 from homebody_client.host import Host
 from homebody_client.participation_store import ParticipationStore
@@ -21,6 +21,7 @@ from homebody_models.interactions import Catalog, Interactions
 from homebody_models.zoo import ModelSpec
 from homebody_privacy import messages
 from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.lattice import FIGURES
 from homebody_privacy.messages import Question
 from homebody_simulation.grid import CohortGrid, app_cohort
 

@@ -54,7 +54,7 @@ def _queries(grid: Grid) -> list[Message]:
 
 
 @pytest.mark.parametrize(("deadline_s", "answers"), [(1.5, DEVICES - 1), (60.0, DEVICES)])
-def test_an_answer_after_the_deadline_is_never_read(
+def test_pf_38_an_answer_after_the_deadline_is_never_read(
     make_world: MakeWorld, deadline_s: float, answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("homebody_server.rounds._POLL_S", 0.0)

@@ -14,11 +14,12 @@ from homebody_client.figures import figure_contribution
 from homebody_models.device_metrics import means
 from homebody_privacy import messages
 from homebody_privacy.errors import BudgetExhaustedError
+from homebody_privacy.lattice import FIGURES
 from homebody_privacy.ledger import Ledger
 from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream, derive_key
-from homebody_server.figures import LATTICE, FigureRound
+from homebody_server.figures import FigureRound
 from homebody_server.run_spec import MetricPlan
 from homebody_server.strategy import parameters_record
 
@@ -98,9 +99,9 @@ def test_a_node_of_many_devices_is_asked_in_pieces_that_fit_a_word() -> None:
     sizes = [len(asked_of(message).devices) for message in asked]
     assert sizes == [4096, 4096, 808]
     assert sorted(d for m in asked for d in asked_of(m).devices) == list(range(9000))
-    assert max(sizes) <= LATTICE.max_devices
+    assert max(sizes) <= FIGURES.max_devices
     # The pieces of one node are told apart: each counts, each once.
-    per_device = LATTICE.bound // 2
+    per_device = FIGURES.bound // 2
     replies = [answer(m, [n * per_device, 0]) for m, n in zip(asked, sizes, strict=True)]
     found = figure.release([*replies, *replies], stream())
     assert found["hit@10"] == pytest.approx(0.5 * math.sqrt(2.0), rel=1e-4)
@@ -109,7 +110,7 @@ def test_a_node_of_many_devices_is_asked_in_pieces_that_fit_a_word() -> None:
 def test_the_means_are_those_of_all_devices_with_the_missing_as_zero() -> None:
     figure = asking()
     first, second, _third = figure.questions(MODEL)
-    one = LATTICE.bound / math.sqrt(2.0)
+    one = FIGURES.bound / math.sqrt(2.0)
     released = figure.release(
         [answer(first, [int(2 * one), int(one)]), answer(second, [int(one), 0])], stream()
     )
@@ -132,8 +133,8 @@ MALFORMED: dict[str, Callable[[Message], Message]] = {
     "NaN": lambda asked: answer(asked, np.full(2, np.nan)),
     "too short": lambda asked: answer(asked, np.ones(1, np.int64)),
     "too long": lambda asked: answer(asked, np.ones(3, np.int64)),
-    "beyond the bound": lambda asked: answer(asked, np.array([LATTICE.bound + 1, 0])),
-    "beyond the bound in norm": lambda asked: answer(asked, np.full(2, LATTICE.bound - 1)),
+    "beyond the bound": lambda asked: answer(asked, np.array([FIGURES.bound + 1, 0])),
+    "beyond the bound in norm": lambda asked: answer(asked, np.full(2, FIGURES.bound - 1)),
     "far beyond the bound": lambda asked: answer(asked, np.full(2, -(2**63), np.int64)),
     "garbage": garbage,
 }
@@ -157,7 +158,7 @@ def test_a_node_counts_once_and_only_if_it_was_asked() -> None:
     (stranger,) = other.questions(MODEL)
     good = answer(two, [40_000, 30_000])
     released = figure.release([good, good, answer(stranger, [9000, 9000])], stream())
-    expected = means("quality", LATTICE.decode(np.array([40_000, 30_000])), 4)
+    expected = means("quality", FIGURES.decode(np.array([40_000, 30_000])), 4)
     assert released == pytest.approx(expected, rel=1e-3)
 
 
@@ -214,8 +215,8 @@ def test_the_answer_is_the_sum_of_all_devices_with_the_noise_of_its_own_key(
     total = np.sum(each, axis=0, dtype=np.int64)
     assert total.any()
     key = derive_key(world.folder.read_key(), "figures", "metrics/quality/2")
-    noise = GaussianMechanism(LATTICE, QUALITY.noise_multiplier).noise(2, NoiseStream(key))
-    expected = means("quality", LATTICE.decode(np.asarray(total) + noise), DEVICES)
+    noise = GaussianMechanism(FIGURES, QUALITY.noise_multiplier).noise(2, NoiseStream(key))
+    expected = means("quality", FIGURES.decode(np.asarray(total) + noise), DEVICES)
     assert ledger_of(world).answers["metrics/quality/2"] == pytest.approx(expected, rel=1e-12)
 
 
@@ -306,7 +307,7 @@ def test_pf_18_a_device_sends_the_figures_integers_and_nothing_else(make_world: 
         assert list(record) == [messages.CONTRIBUTION]
         integers = record[messages.CONTRIBUTION].numpy()
         assert (integers.dtype.name, integers.shape) == ("int64", (2,))
-        assert LATTICE.is_within_bound(integers)
+        assert FIGURES.is_within_bound(integers)
 
 
 def test_pf_19_a_reference_without_noise_releases_no_figure(make_world: Builder) -> None:

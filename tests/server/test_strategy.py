@@ -203,7 +203,7 @@ def test_evaluation_asks_nobody_and_claims_nothing(make_world: MakeWorld) -> Non
     assert strategy.aggregate_evaluate(1, []) is None
 
 
-def test_a_node_that_answers_twice_counts_once(make_world: MakeWorld) -> None:
+def test_pf_38_a_node_that_answers_twice_counts_once(make_world: MakeWorld) -> None:
     once, twice = _strategy({0: 1, 1: 2}), _strategy({0: 1, 1: 2})
     array = np.array([40, 50, 60], np.int32)
     models = []

@@ -12,7 +12,9 @@ import pytest
 from homebody_privacy.accounting import spent_epsilon
 from homebody_privacy.blt import BltParameters, prefix_error
 from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.environment import STATE
 from homebody_privacy.errors import InfeasibleError, PolicyViolationError
+from homebody_simulation.api import simulate
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.dry_round import DryRound
 from homebody_simulation.forecast import LEAST_SNR, Plan, make_plan, noise_error
@@ -179,6 +181,45 @@ def test_the_text_holds_every_figure_of_the_forecast(plans: dict[str, Plan]) -> 
     assert "amplification claimed" in plan_text(plans["gaussian"])
     bare = replace(plans["blt"], other=None, other_reason="no noise does it")
     assert "cannot be had: no noise does it" in plan_text(bare)
+
+
+def test_a_lifetime_shows_what_was_spent_and_whether_the_run_fits(
+    write_config: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE, str(tmp_path / "state"))
+    config = write_config(
+        rounds=2,
+        cohort_size=40,
+        cohort_cap=80,
+        delta=1e-3,
+        epsilon_max=5.0,
+        budget_scope="lifetime",
+    )
+    runs = tmp_path / "runs"
+    usual: dict[str, Any] = {"options": {"devices": 40, "items": 20}, "runs": runs, "cohort": 20}
+    fresh = plan_of(config, **usual)
+    assert fresh.life is not None
+    assert (fresh.life.spent, fresh.life.after) == (0.0, fresh.own.epsilon)
+    assert fresh.life.fits
+    run = simulate(
+        "synthetic",
+        devices=40,
+        items=20,
+        cohort=20,
+        config=config,
+        mechanism="blt",
+        epsilon=3.0,
+        runs=runs,
+    )
+    assert run.epsilon is not None
+    later = plan_of(config, **usual)
+    assert later.life is not None
+    assert later.life.spent == pytest.approx(run.epsilon["user"]["spent"], abs=2e-3)
+    assert later.life.after > later.own.epsilon
+    assert not later.life.fits
+    assert "the budget would stop it (exit 11)" in plan_text(later)
+    assert later.to_dict()["life"]["ceiling"] == 5.0
+    assert plan_of(config, **(usual | {"epsilon": 0.5})).life is not None
 
 
 def test_a_run_without_privacy_has_no_plan(config: Path) -> None:
