@@ -25,6 +25,7 @@ _EXTRAS = {
     "polars": "simulation",
     "ray": "ray",
     "scipy": "simulation",
+    "tomli_w": "simulation",
     "torch": "simulation",
 }
 """Extra that brings each optional module, and with it all the command needs."""
