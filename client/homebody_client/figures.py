@@ -1,13 +1,13 @@
 """What one device adds to a figure about all devices: one short vector of norm at most 1.
 
-The device ranks with what it knew before its latest event, and looks where that event came.
+For quality the device ranks with what it knew before its latest event, and looks where that came.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_client.host import Host
-from homebody_models.device_metrics import own_figures
+from homebody_models.device_metrics import OwnLook, own_figures
 from homebody_models.metrics import target_ranks
 from homebody_privacy.lattice import FIGURES
 
@@ -24,8 +24,8 @@ def figure_contribution(
         metric: Name of the metric.
 
     Returns:
-        int32 of shape ``(figures,)``, norm at most ``2**16``, whatever the device holds; zeros
-        where it holds no event back or the model's scores are not finite.
+        int32 of shape ``(figures,)``, norm at most ``2**16``, whatever the device holds. Figures of
+        quality are zeros where it holds no event back or the model's scores are not finite.
 
     Raises:
         ValueError: If there is no such metric, or the device is not hosted here.
@@ -38,4 +38,5 @@ def figure_contribution(
         if np.isfinite(scores).all():
             hidden = None if host.histories.repeats else [history[history != target]]
             rank = float(target_ranks(scores, np.array([target]), hidden)[0])
-    return FIGURES.contribution(own_figures(metric, rank))
+    events = len(history) + (target is not None)
+    return FIGURES.contribution(own_figures(metric, OwnLook(rank=rank, events=events)))

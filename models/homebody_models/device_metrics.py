@@ -1,12 +1,14 @@
-"""Figures a device can compute about its own list, and what it adds to their sum.
+"""Figures a device can compute about itself, and what it adds to their sum.
 
-A device holds its latest event back, ranks with the rest and looks where that event came. It adds
-one vector of norm at most 1; the sum over all devices is released with noise, and each figure is
-its entry of the sum over the number of devices.
+Quality: a device holds its latest event back, ranks with the rest and looks where that event came.
+Counts and histograms: how much it holds. It adds one vector of norm at most 1; the sum over all
+devices is released with noise, and each figure is its entry of the sum over the number of devices.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -18,14 +20,74 @@ from .metrics import hit, ndcg
 TOP: Final = 10
 """Length of the list that is looked at."""
 
-Measure = Callable[[npt.NDArray[np.float64], int], npt.NDArray[np.float64]]
+Vector = npt.NDArray[np.float64]
 
-_MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({"hit": hit, "ndcg": ndcg})
 
-DEVICE_METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"hit_rate": ("hit",), "ndcg": ("ndcg",), "quality": ("hit", "ndcg")}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLook:
+    """What a device sees of itself. Secret.
+
+    Attributes:
+        rank: Rank of its latest event from 0, ties halved; infinity where nothing was ranked.
+        events: Events it holds, at least 0.
+    """
+
+    rank: float
+    events: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metric:
+    """One metric: the names of its figures, and what a device adds, of norm at most 1."""
+
+    names: tuple[str, ...]
+    measure: Callable[[OwnLook], Vector]
+    scale: float = 1.0  # of a device's figures, relative to the vector
+
+
+def _hit(own: OwnLook) -> float:
+    return float(hit(np.array([own.rank]), TOP)[0])
+
+
+def _ndcg(own: OwnLook) -> float:
+    return float(ndcg(np.array([own.rank]), TOP)[0])
+
+
+_EDGES: Final = (0, 5, 20, 100)  # last number of events of each class but the open one
+
+
+def _class_of_events(own: OwnLook) -> Vector:
+    one_hot = np.zeros(len(_EDGES) + 1)
+    one_hot[bisect_left(_EDGES, own.events)] = 1.0
+    return one_hot
+
+
+_ROOT: Final = math.sqrt(2.0)
+_METRICS: Final[Mapping[str, _Metric]] = MappingProxyType(
+    {
+        "hit_rate": _Metric(names=(f"hit@{TOP}",), measure=lambda own: np.array([_hit(own)])),
+        "ndcg": _Metric(names=(f"ndcg@{TOP}",), measure=lambda own: np.array([_ndcg(own)])),
+        "quality": _Metric(
+            names=(f"hit@{TOP}", f"ndcg@{TOP}"),
+            measure=lambda own: np.array([_hit(own), _ndcg(own)]) / _ROOT,
+            scale=_ROOT,
+        ),
+        "active": _Metric(names=("active",), measure=lambda own: np.array([float(own.events > 0)])),
+        "history": _Metric(
+            names=(
+                "events 0",
+                "events 1 to 5",
+                "events 6 to 20",
+                "events 21 to 100",
+                "events over 100",
+            ),
+            measure=_class_of_events,
+        ),
+    }
 )
-"""Name of each metric, and the figures it holds, each between 0 and 1 a device."""
+
+DEVICE_METRICS: Final = tuple(_METRICS)
+"""Names of the metrics: quality of the list, a count of devices, a histogram of their events."""
 
 
 def figure_names(metric: str) -> tuple[str, ...]:
@@ -34,28 +96,23 @@ def figure_names(metric: str) -> tuple[str, ...]:
     Raises:
         ValueError: If there is no such metric.
     """
-    if metric not in DEVICE_METRICS:
-        raise ValueError(f"{metric!r} is no metric: there are {', '.join(DEVICE_METRICS)}")
-    return tuple(f"{figure}@{TOP}" for figure in DEVICE_METRICS[metric])
+    return _known(metric).names
 
 
-def own_figures(metric: str, rank: float) -> npt.NDArray[np.float64]:
-    """Return what a device adds for the rank its latest event got. Secret.
+def own_figures(metric: str, own: OwnLook) -> Vector:
+    """Return what a device adds. Secret.
 
     Args:
         metric: Name of the metric.
-        rank: Rank of the event from 0, ties halved; infinity where there was nothing to rank.
+        own: What the device sees of itself.
 
     Returns:
-        float64 of shape ``(figures,)``, norm at most 1: each figure over sqrt(figures).
+        float64 of shape ``(figures,)``, norm at most 1.
 
     Raises:
         ValueError: If there is no such metric.
     """
-    names = figure_names(metric)
-    ranks = np.array([rank], dtype=np.float64)
-    values = [float(_MEASURES[figure](ranks, TOP)[0]) for figure in DEVICE_METRICS[metric]]
-    return np.array(values) / math.sqrt(len(names))
+    return _known(metric).measure(own)
 
 
 def figure_scale(metric: str, devices: int) -> float:
@@ -64,10 +121,10 @@ def figure_scale(metric: str, devices: int) -> float:
     Raises:
         ValueError: If there is no such metric.
     """
-    return math.sqrt(len(figure_names(metric))) / devices
+    return _known(metric).scale / devices
 
 
-def means(metric: str, total: npt.NDArray[np.float64], devices: int) -> dict[str, float]:
+def means(metric: str, total: Vector, devices: int) -> dict[str, float]:
     """Return the figures by name from their released sum.
 
     Args:
@@ -83,3 +140,9 @@ def means(metric: str, total: npt.NDArray[np.float64], devices: int) -> dict[str
         raise ValueError(f"{metric} has {len(names)} figures, got shape {total.shape}")
     scale = figure_scale(metric, devices)
     return {name: float(value) * scale for name, value in zip(names, total, strict=True)}
+
+
+def _known(metric: str) -> _Metric:
+    if metric not in _METRICS:
+        raise ValueError(f"{metric!r} is no metric: there are {', '.join(_METRICS)}")
+    return _METRICS[metric]

@@ -47,6 +47,7 @@ __all__ = [
     "participations_at_most",
     "round_up",
     "spent_epsilon",
+    "unamplified_by_part",
 ]
 
 GRIDS: Final = (1e-4, 2e-4, 5e-4, 1e-3)
@@ -162,6 +163,13 @@ def epsilon_by_part(charges: Iterable[Charge], delta: float) -> dict[Part, float
     known = list(charges)
     own = {part: of_part(known, part) for part in PARTS}
     return {part: spent_epsilon(found, delta) for part, found in own.items() if found}
+
+
+def unamplified_by_part(charges: Iterable[Charge], delta: float) -> dict[Part, float]:
+    """Return what each part that was charged comes to toward whoever sees who takes part."""
+    known = list(charges)
+    own = {part: of_part(known, part) for part in PARTS}
+    return {part: epsilon_unamplified(found, delta) for part, found in own.items() if found}
 
 
 class SpendForecast:

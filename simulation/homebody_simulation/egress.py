@@ -34,7 +34,7 @@ def _of_round(number: int, size: int, spec: RunSpec) -> list[dict[str, object]]:
             lines.append(
                 {
                     "round": number,
-                    "what": f"whether the latest event was foreseen: {', '.join(figures)}",
+                    "what": f"figures about this device, never alone: {', '.join(figures)}",
                     "purpose": plan.purpose,
                     "bytes": len(figures) * np.dtype(np.int64).itemsize,
                     "ledger": f"purchase {plan.purchase(number)}",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from homebody_models.split import leave_one_out
-from homebody_privacy.accounting import epsilon_by_part, spent_epsilon
+from homebody_privacy.accounting import epsilon_by_part, spent_epsilon, unamplified_by_part
 from homebody_privacy.blt import BltParameters, prefix_error
 from homebody_privacy.charges import Charge, CorrelatedRun, PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified, gaussian_epsilon
@@ -82,6 +82,7 @@ class Plan:
         other: The other one at the same epsilon; None where it is not feasible.
         other_reason: Why it is not.
         parts: Epsilon of each part by itself.
+        parts_unamplified: The same, toward whoever sees who takes part.
         life: Over the life of a device; None where each run has a budget of its own.
         dry: What devices answered in a round that was thrown away. Laboratory figures.
         snr: Expected norm of a round's sum / norm of its noise.
@@ -96,6 +97,7 @@ class Plan:
     other: NoiseForecast | None
     other_reason: str | None
     parts: dict[str, float]
+    parts_unamplified: dict[str, float]
     life: LifeForecast | None
     dry: DryRound
     snr: float
@@ -142,6 +144,7 @@ class Plan:
             "other_mechanism": None if self.other is None else asdict(self.other),
             "other_reason": self.other_reason,
             "epsilon_by_part": self.parts,
+            "epsilon_by_part_unamplified": self.parts_unamplified,
             "life": None if self.life is None else asdict(self.life),
             "theta": list(spec.theta),
             "omega": list(spec.omega),
@@ -213,6 +216,7 @@ def _plan(
     scattered = spec.rounds * spec.cohort_size * dry.square
     summed = math.hypot(agreeing, math.sqrt(scattered))
     parts = epsilon_by_part(spec.whole_charge(), spec.accounted_delta)
+    plain = unamplified_by_part(spec.whole_charge(), spec.accounted_delta)
     return Plan(
         planned=planned,
         dataset=dataset.name,
@@ -220,6 +224,7 @@ def _plan(
         other=other,
         other_reason=reason,
         parts={part: _shown(value) for part, value in parts.items()},
+        parts_unamplified={part: _shown(value) for part, value in plain.items()},
         life=life,
         dry=dry,
         snr=dry.sum_norm(spec.cohort_size) / noise,

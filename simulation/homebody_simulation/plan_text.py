@@ -1,5 +1,7 @@
 """A plan in words: one screen, every figure with its unit."""
 
+from collections.abc import Mapping
+
 from homebody_simulation.forecast import WEAK_SNR, NoiseForecast, Plan
 
 
@@ -17,7 +19,6 @@ def _promise(plan: Plan) -> list[str]:
         if dp.mechanism == "blt"
         else f"secret coins, q {spec.cohort_size / spec.devices:.4f}, cap {spec.cohort_cap} devices"
     )
-    parts = " · ".join(f"{part} ε {value:g}" for part, value in plan.parts.items())
     about = (
         f"{plan.dataset}: {spec.devices:,} devices, {plan.planned.model.name} with "
         f"{plan.planned.model.layout.size:,} parameters"
@@ -28,7 +29,7 @@ def _promise(plan: Plan) -> list[str]:
     )
     paid = (
         f"cohort {spec.cohort_size} expected · noise multiplier {spec.noise_multiplier:.4g} · "
-        f"{parts} · total ε {plan.own.epsilon:g} at δ={dp.delta:g}"
+        f"{_parts(plan.parts)} · total ε {plan.own.epsilon:g} at δ={dp.delta:g}"
     )
     return [about, unit, paid, *_life(plan)]
 
@@ -48,8 +49,8 @@ def _noise(plan: Plan) -> list[str]:
         head = f"amplification none claimed: ε {own.epsilon:g} also toward the operator"
     else:
         head = (
-            f"amplification claimed: ε {own.epsilon:g} toward who cannot see who takes part, "
-            f"ε {own.epsilon_unamplified:g} without it"
+            f"amplification claimed: ε {own.epsilon:g} toward who cannot see who takes part; "
+            f"without it {_parts(plan.parts_unamplified)} · total ε {own.epsilon_unamplified:g}"
         )
     lines = [head, f"noise of the running sum, per coordinate in clip norms: {_errors(own)}"]
     if other is None:
@@ -67,6 +68,10 @@ def _noise(plan: Plan) -> list[str]:
             f"strategy theta ({theta}), omega ({omega}), sensitivity {spec.sensitivity:.5g}"
         )
     return lines
+
+
+def _parts(parts: Mapping[str, float]) -> str:
+    return " · ".join(f"{part} ε {value:g}" for part, value in parts.items())
 
 
 def _errors(noise: NoiseForecast) -> str:

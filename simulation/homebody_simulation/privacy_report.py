@@ -6,7 +6,12 @@ from importlib.metadata import version
 from typing import Any
 
 from homebody_models.device_metrics import figure_scale
-from homebody_privacy.accounting import epsilon_by_part, epsilon_prv, spent_epsilon
+from homebody_privacy.accounting import (
+    epsilon_by_part,
+    epsilon_prv,
+    spent_epsilon,
+    unamplified_by_part,
+)
 from homebody_privacy.charges import Charge, PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.fft_accounting import epsilon_fft
@@ -136,6 +141,9 @@ def _mechanism(
         "epsilon_prv": _cross_check(charges, delta),
         "epsilon_fft": _shown(epsilon_fft(_kinds(charges), delta), 3),
         "epsilon_unamplified": _shown(epsilon_unamplified(charges, delta), 3),
+        "parts_unamplified": {
+            part: _shown(value, 3) for part, value in unamplified_by_part(charges, delta).items()
+        },
         "epsilon_release": _shown(_one_release(spec, delta), 3),
         "budget_scope": dp.budget_scope,
         "earlier": len(charges) > len(own),

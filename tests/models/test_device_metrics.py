@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from homebody_models.device_metrics import (
     DEVICE_METRICS,
     TOP,
+    OwnLook,
     figure_names,
     figure_scale,
     means,
     own_figures,
 )
 
-METRICS = st.sampled_from(sorted(DEVICE_METRICS))
+METRICS = st.sampled_from(DEVICE_METRICS)
+QUALITY = st.sampled_from(["hit_rate", "ndcg", "quality"])
 RANKS = st.one_of(st.integers(0, 10**6).map(lambda n: n / 2), st.just(math.inf))
+LOOKS = st.builds(OwnLook, rank=RANKS, events=st.integers(0, 10_000))
 
 
 def test_metrics_and_figures_have_the_names_reports_use() -> None:
@@ -25,26 +28,40 @@ def test_metrics_and_figures_have_the_names_reports_use() -> None:
         "hit_rate": ("hit@10",),
         "ndcg": ("ndcg@10",),
         "quality": ("hit@10", "ndcg@10"),
+        "active": ("active",),
+        "history": (
+            "events 0",
+            "events 1 to 5",
+            "events 6 to 20",
+            "events 21 to 100",
+            "events over 100",
+        ),
     }
 
 
-@given(metric=METRICS, rank=RANKS)
-def test_a_device_adds_a_vector_of_norm_at_most_one(metric: str, rank: float) -> None:
-    own = own_figures(metric, rank)
-    assert own.shape == (len(figure_names(metric)),)
-    assert math.fsum(own**2) <= 1.0 + 1e-12
-    assert (own >= 0.0).all()
-    assert own.any() == (rank < TOP)
+@given(metric=METRICS, own=LOOKS)
+def test_a_device_adds_a_vector_of_norm_at_most_one(metric: str, own: OwnLook) -> None:
+    vector = own_figures(metric, own)
+    assert vector.shape == (len(figure_names(metric)),)
+    assert math.fsum(vector**2) <= 1.0 + 1e-12
+    assert (vector >= 0.0).all()
+
+
+@given(metric=QUALITY, own=LOOKS)
+def test_quality_counts_the_first_ten_places_alone(metric: str, own: OwnLook) -> None:
+    assert own_figures(metric, own).any() == (own.rank < TOP)
 
 
 def test_a_device_whose_first_place_is_right_uses_the_whole_bound() -> None:
     for metric in DEVICE_METRICS:
-        assert np.linalg.norm(own_figures(metric, 0.0)) == pytest.approx(1.0)
+        own = OwnLook(rank=0.0, events=3)
+        assert np.linalg.norm(own_figures(metric, own)) == pytest.approx(1.0)
 
 
-@given(st.lists(RANKS, min_size=1, max_size=40), METRICS)
+@given(st.lists(RANKS, min_size=1, max_size=40), QUALITY)
 def test_means_of_the_sum_are_the_means_of_hits_and_gains(ranks: list[float], metric: str) -> None:
-    total = np.sum([own_figures(metric, rank) for rank in ranks], axis=0)
+    looks = [OwnLook(rank=rank, events=1) for rank in ranks]
+    total = np.sum([own_figures(metric, own) for own in looks], axis=0)
     found = means(metric, total, len(ranks))
     inside = [rank for rank in ranks if rank < TOP]
     by_hand = {
@@ -52,6 +69,18 @@ def test_means_of_the_sum_are_the_means_of_hits_and_gains(ranks: list[float], me
         "ndcg@10": sum(1.0 / math.log2(rank + 2.0) for rank in inside) / len(ranks),
     }
     assert found == pytest.approx({name: by_hand[name] for name in figure_names(metric)})
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=40))
+def test_a_histogram_and_a_count_are_those_of_the_devices(events: list[int]) -> None:
+    looks = [OwnLook(rank=math.inf, events=n) for n in events]
+    total = np.sum([own_figures("history", own) for own in looks], axis=0)
+    shares = list(means("history", total, len(events)).values())
+    by_hand, _ = np.histogram(events, bins=[0, 1, 6, 21, 101, 10**9])
+    assert shares == pytest.approx((by_hand / len(events)).tolist())
+    counted = np.sum([own_figures("active", own) for own in looks], axis=0)
+    active = sum(n > 0 for n in events) / len(events)
+    assert means("active", counted, len(events)) == pytest.approx({"active": active})
 
 
 def test_one_unit_of_the_sum_is_the_scale_in_every_figure() -> None:
@@ -64,7 +93,7 @@ def test_one_unit_of_the_sum_is_the_scale_in_every_figure() -> None:
 def test_an_unknown_metric_is_refused_everywhere() -> None:
     for call in (
         lambda: figure_names("loss"),
-        lambda: own_figures("loss", 0.0),
+        lambda: own_figures("loss", OwnLook(rank=0.0, events=0)),
         lambda: figure_scale("loss", 3),
         lambda: means("loss", np.zeros(1), 3),
     ):
