@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.devices_home import DevicesHome
 from homebody_client.participation import Allowance
 from homebody_client.participation_store import ParticipationStore
 from homebody_client.record_files import RecordFiles
-from homebody_client.record_state import RecordCeiling
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.zoo import ModelSpec
@@ -146,45 +146,20 @@ def open_host(run_config: Mapping[str, Setting], node_config: Mapping[str, Setti
     held_out = population / HELD_OUT
     model = json.loads(str(run_config["model"]))
     parts = int(node_config["num-partitions"])
+    home = None
+    if not run_config["reference"]:
+        folder = Path(str(run_config["participation"]))
+        home = DevicesHome.open(folder, lifetime=config.dp.budget_scope == "lifetime")
+    record_key = bytes.fromhex(str(run_config["record-key"]))
     return Host(
         config=config,
         model=ModelSpec(model["name"], model["options"]).build(histories.catalog),
         histories=histories,
         devices=shard(histories.devices, int(node_config["partition-id"]), parts),
         example_key=bytes.fromhex(str(run_config["example-key"])),
-        record_key=bytes.fromhex(str(run_config["record-key"])),
+        record_key=record_key,
         lattice=lattice,
-        participation=_participation(run_config, int(node_config["partition-id"])),
-        records=_records(config, run_config),
+        participation=None if home is None else home.participation(),
+        records=None if home is None else home.records(config, record_key),
         held_out=np.load(held_out, allow_pickle=False) if held_out.exists() else None,
     )
-
-
-def record_files(config: PrivacyConfig, folder: Path, key: bytes) -> RecordFiles | None:
-    """Return where simulated devices keep what their records have spent; None if that is off.
-
-    Args:
-        config: Config in force.
-        folder: Folder of the devices' own records.
-        key: Key of the record level in this run; it names the files. Secret.
-    """
-    record = config.dp.record
-    if record is None or not record.enabled:
-        return None
-    limit = record.epsilon_max
-    ceiling = None if limit is None else RecordCeiling(epsilon=limit, delta=record.delta)
-    return RecordFiles(folder, key, ceiling)
-
-
-def _records(config: PrivacyConfig, run_config: Mapping[str, Setting]) -> RecordFiles | None:
-    if run_config["reference"]:
-        return None
-    key = bytes.fromhex(str(run_config["record-key"]))
-    return record_files(config, Path(str(run_config["participation"])), key)
-
-
-def _participation(run_config: Mapping[str, Setting], part: int) -> ParticipationStore | None:
-    if run_config["reference"]:
-        return None
-    folder = Path(str(run_config["participation"]))
-    return ParticipationStore.open(folder / f"devices-{part}.sqlite", anchors=None, durable=False)

@@ -23,10 +23,9 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import Context, RecordDict
 
+from homebody_client.devices_home import DevicesHome
 from homebody_client.flower_app import build_client_app
-from homebody_client.host import HELD_OUT, Host, record_files, shard
-from homebody_client.participation_store import ParticipationStore
-from homebody_client.record_files import RecordFiles
+from homebody_client.host import HELD_OUT, Host, shard
 from homebody_privacy.environment import QUIET
 from homebody_privacy.errors import DependencyError, MissingExtraError
 from homebody_privacy.stream import derive_key
@@ -80,32 +79,36 @@ def held_out_items(prepared: Prepared) -> npt.NDArray[np.int32]:
     return items
 
 
-def _records_of(prepared: Prepared) -> RecordFiles | None:
-    """Return where the simulated devices keep what their records spent; none for a reference."""
-    if prepared.spec.ceiling is None:
-        return None
-    key = derive_key(prepared.folder.read_key(), "device-records")
-    return record_files(prepared.config, prepared.folder.devices_folder, key)
+def devices_folder(prepared: Prepared) -> Path:
+    """Return where the simulated devices keep their own records: with the run, or for life."""
+    spec = prepared.spec
+    if not spec.lifetime:
+        return prepared.folder.devices_folder
+    return prepared.request.runs / f"devices-{spec.population[:16]}"
+
+
+def _home_of(prepared: Prepared) -> DevicesHome:
+    return DevicesHome.open(devices_folder(prepared), lifetime=prepared.spec.lifetime)
 
 
 @contextmanager
-def _joining(prepared: Prepared) -> Iterator[ParticipationStore | None]:
-    """Keep the simulated devices' own record of what they joined; none for a reference."""
-    if prepared.spec.ceiling is None:
-        yield None
+def _own_records(prepared: Prepared, everyone: Host) -> Iterator[Host]:
+    """Give a host the devices' own records, while the block lasts; none for a reference."""
+    spec = prepared.spec
+    if spec.ceiling is None:
+        yield everyone
         return
-    folder = prepared.folder.devices_folder
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with ParticipationStore.open(folder / "devices.sqlite", anchors=None, durable=False) as store:
-        yield store
+    home = _home_of(prepared)
+    key = derive_key(prepared.folder.read_key(), "device-records")
+    with home.participation() as store:
+        yield replace(everyone, participation=store, records=home.records(prepared.config, key))
 
 
 def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
     """Run both apps in this process, one node a device."""
     devices = prepared.spec.devices
     meter = Meter()
-    with _joining(prepared) as store:
-        everyone = replace(host_of(prepared), participation=store, records=_records_of(prepared))
+    with _own_records(prepared, host_of(prepared)) as everyone:
 
         def opener(context: Context) -> Host:
             part = int(context.node_config["partition-id"])
@@ -132,6 +135,9 @@ def run_ray(prepared: Prepared, observe: Observer) -> Meter:
         raise MissingExtraError(
             "--runtime ray needs ray", fix='pip install "homebody[ray]", or use --runtime cohort'
         )
+    if prepared.spec.ceiling is not None:
+        # A record that was put back is refused here, and not by nodes that then never enrol.
+        _home_of(prepared).participation().close()
     folder = prepared.folder.path.resolve()
     log_file = folder / "flower.log"
     (folder / "outcome.json").unlink(missing_ok=True)
@@ -140,7 +146,6 @@ def run_ray(prepared: Prepared, observe: Observer) -> Meter:
         population.mkdir()
         prepared.split.train.save(population)
         np.save(population / HELD_OUT, held_out_items(prepared), allow_pickle=False)
-        prepared.folder.devices_folder.mkdir(mode=0o700, exist_ok=True)
         _run_flower(prepared, observe, work, _write_app(prepared, work, population), log_file)
     if not (folder / "outcome.json").exists():
         raise DependencyError(
@@ -211,7 +216,7 @@ def _write_app(prepared: Prepared, work: Path, population: Path) -> Path:
         "reference": spec.ceiling is None,
         "example-key": derive_key(key, "device-examples").hex(),
         "record-key": derive_key(key, "device-records").hex(),
-        "participation": str(prepared.folder.devices_folder.resolve()),
+        "participation": str(devices_folder(prepared).resolve()),
     }
     app = work / "app"
     app.mkdir()

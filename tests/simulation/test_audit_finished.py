@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from homebody_privacy.anchor import AnchorBook
+from homebody_privacy.environment import STATE
 from homebody_privacy.errors import InvalidFileError, UsageError
 from homebody_server.run_folder import RunFolder
 from homebody_simulation.api import simulate
@@ -57,6 +60,18 @@ def test_the_runs_report_shows_the_audit_and_its_figure(run: SimulatedRun) -> No
     assert whole["audit"]["verdict"] == "The audit did not refute the claim."
     assert {**whole, "audit": None} == {**run.report, "audit": None}
     assert json.loads((run.folder / "audit.json").read_text("utf-8"))["schema"] == "audit/1"
+
+
+def test_an_audit_spends_nothing_of_a_lifetime(
+    write_config: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE, str(tmp_path))
+    config = write_config(
+        rounds=2, cohort_size=20, cohort_cap=60, delta=1e-3, budget_scope="lifetime"
+    )
+    for _ in range(2):
+        assert not run_audit(replace(ASKED, config_file=config)).is_refuted
+    assert AnchorBook.open(tmp_path / "anchors").names() == []
 
 
 def test_a_run_that_has_not_ended_or_promised_nothing_is_not_audited(

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from homebody_client.devices_home import DevicesHome
 from homebody_privacy.environment import STATE
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
 from homebody_privacy.ledger import read_ledger
+from homebody_server.run_folder import RunFolder
 from homebody_simulation.api import simulate
 from homebody_simulation.simulate import SimulatedRun
 
 DEVICES = 40
+NAMES = ("first", "second")
 PLAN: dict[str, Any] = {"rounds": 1, "cohort_size": DEVICES, "cohort_cap": 80, "delta": 1e-3}
 
 
@@ -196,3 +199,26 @@ def test_pf_15_a_run_without_a_lifetime_budget_is_not_stopped_by_a_lost_ledger(
     forget(runs / "first", "its ledger deleted")
     apart = write_config(**PLAN, epsilon_max=3.0, budget_scope="run")
     assert start(apart, runs, "second").epsilon is not None
+
+
+@pytest.mark.usefixtures("alone")
+def test_pf_42_devices_remember_every_run_of_a_life_and_notice_an_older_copy(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(**PLAN, budget_scope="lifetime")
+    runs = tmp_path / "runs"
+    start(config, runs, "first", epsilon=1.0)
+    (home,) = runs.glob("devices-*")
+    shutil.copytree(home, tmp_path / "backup")
+    second = start(config, runs, "second", epsilon=1.0)
+    assert not (second.folder / "devices").exists()
+    with DevicesHome.open(home, lifetime=True).participation() as store:
+        assert store.anchored
+        ids = [RunFolder(runs / name).read_json("run.json")["spec"]["run_id"] for name in NAMES]
+        joined = [sum(store.joins(device, run) for device in range(DEVICES)) for run in ids]
+        assert joined == [DEVICES, DEVICES]
+    shutil.rmtree(home)
+    shutil.copytree(tmp_path / "backup", home)
+    with pytest.raises(IntegrityError, match="older copy"):
+        start(config, runs, "third", epsilon=1.0)
+    assert not (runs / "third" / "model.hbm").exists()

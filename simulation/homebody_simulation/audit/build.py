@@ -122,12 +122,18 @@ def with_model(prepared: Prepared, model: Recommender) -> Prepared:
     what is measured: the record level, which draws its noise on the device before the clip, the
     figures about people, which have noise of their own, and the count that adapts the clip norm.
     The charged sensitivity of correlated noise grows with the number of parameters, by a share of
-    1e-4 or less: noise grows with it, so that the run claims the same.
+    1e-4 or less: noise grows with it, so that the run claims the same. Its budget is its
+    own: nobody lives in an audit build.
     """
     config, spec = prepared.config, prepared.spec
     whole = spec.mechanism_for(model.layout.size).sensitivity
     multiplier = spec.noise_multiplier * max(1.0, whole / spec.sensitivity)
-    changed = {"record": None, "adaptive_clip": False, "noise_multiplier": multiplier or None}
+    changed = {
+        "record": None,
+        "adaptive_clip": False,
+        "noise_multiplier": multiplier or None,
+        "budget_scope": "run",
+    }
     config = config.model_copy(update={"dp": config.dp.model_copy(update=changed)})
     spec = replace(
         spec,
@@ -137,6 +143,7 @@ def with_model(prepared: Prepared, model: Recommender) -> Prepared:
         sensitivity=max(whole, spec.sensitivity),
         count_multiplier=None,
         metrics=(),
+        lifetime=False,
     )
     folder = prepared.folder
     seed = int.from_bytes(derive_key(folder.read_key(), "init"), "little")
