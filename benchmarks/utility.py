@@ -114,7 +114,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     epsilon = "no privacy" if row["epsilon"] is None else f"ε {row['epsilon']:g}"
     if row["epsilon"] is not None:
-        epsilon += f" {row['mechanism']} ({row['unamplified'][0]:.1f} toward the operator)"
+        epsilon += f" {row['mechanism']} ({row['unamplified'][0]:.1f} if seen who takes part)"
     first, local = row["first_time_ndcg@10"], row["local_only_ndcg@10"]
     new = f"{np.mean(first):.4f} ({row['first_time_popularity_ndcg@10'][0]:.4f})" if first else "-"
     return (

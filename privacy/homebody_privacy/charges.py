@@ -153,7 +153,7 @@ class CorrelatedRun:
 
     @property
     def squared_loss(self) -> float:
-        """Mu squared of the runs together: exact, toward anyone."""
+        """Mu squared of the runs together: exact, and no credit for who is drawn."""
         mu = self.sensitivity * _inverse(self.noise_multiplier)
         return self.runs * (mu * mu) if self.runs else 0.0
 
@@ -191,7 +191,7 @@ class GaussianReleases:
 
     @property
     def squared_loss(self) -> float:
-        """Mu squared of the releases together: exact, toward anyone."""
+        """Mu squared of the releases together: exact, and no credit for who is drawn."""
         return self.releases * _inverse_square(self.noise_multiplier) if self.releases else 0.0
 
     def to_dict(self) -> dict[str, Any]:

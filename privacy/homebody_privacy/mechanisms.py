@@ -143,8 +143,9 @@ class BltMechanism:
 
     Guarantees:
         All releases of the run together are one Gaussian mechanism of mu = ``sensitivity`` /
-        ``noise_multiplier`` under zero-out adjacency, toward anyone, whatever is done with them in
-        between (``blt``). A step's noise is drawn once; no step is repeated or left out.
+        ``noise_multiplier`` under zero-out adjacency, also toward those who see who takes
+        part, whatever is done with them in between (``blt``). A step's noise is drawn once; no
+        step is repeated or left out.
 
     Examples:
         >>> mechanism = BltMechanism(

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from homebody_simulation.forecast import WEAK_SNR, NoiseForecast, Plan
 
+_SEEING = "toward those who see who takes part"
+
 
 def plan_text(plan: Plan) -> str:
     """Return the lines ``homebody plan`` prints."""
@@ -46,7 +48,7 @@ def _life(plan: Plan) -> list[str]:
 def _noise(plan: Plan) -> list[str]:
     own, other = plan.own, plan.other
     if own.mechanism == "blt":
-        head = f"amplification none claimed: ε {own.epsilon:g} also toward the operator"
+        head = f"amplification none claimed: ε {own.epsilon:g} also {_SEEING}"
     else:
         head = (
             f"amplification claimed: ε {own.epsilon:g} toward who cannot see who takes part; "
@@ -58,7 +60,7 @@ def _noise(plan: Plan) -> list[str]:
     else:
         lines.append(
             f"{other.mechanism} at the same total: noise multiplier {other.noise_multiplier:.4g}, "
-            f"running sum {_errors(other)}, ε {other.epsilon_unamplified:g} toward the operator"
+            f"running sum {_errors(other)}, ε {other.epsilon_unamplified:g} {_SEEING}"
         )
     if plan.planned.spec.theta:
         spec = plan.planned.spec

@@ -38,12 +38,13 @@ bounded by epsilon.
 The number of devices, the rounds and the catalog are treated as public."""
 
 _AMPLIFIED = """\
-The amplified figure holds against people who cannot see who took part. Against the operator and \
-the network it is the figure without amplification."""
+The amplified figure holds against people who cannot see who took part. Against those who \
+can, the network for one, it is the figure without amplification."""
 
 _SEPARATED = """\
-The figure takes no credit for who comes: it holds against anyone, if no device joins more often \
-or sooner than the config says. Devices count that themselves and refuse."""
+The figure takes no credit for who comes: it holds also against those who see who took \
+part, if no device joins more often or sooner than the config says. \
+Devices count that themselves and refuse."""
 
 _TUNED_HERE = """\
 The training's settings for this data set were chosen on its own validation items, which was not \
