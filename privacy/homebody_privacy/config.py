@@ -16,12 +16,14 @@ from typing import Annotated, Final, Literal, Self
 import rfc8785
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from .consent_config import Consent, Text
+from .consent_terms import ConsentTerms, GroupTerms, PurposeTerms
 from .errors import InfeasibleError, InvalidFileError, PolicyViolationError
 from .protection import STRICT, Name, Names, Protection
 
 _LEAVING: Final = "training"  # the purpose every update is sent under
 
-Text = Annotated[str, Field(min_length=1)]
+Exclusion = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:.+$")]
 
 
 class Activity(BaseModel):
@@ -35,6 +37,8 @@ class Activity(BaseModel):
     """Who decides, with legal form."""
     contact: Text
     """Where people write to."""
+    policy_version: int = Field(default=1, ge=1)
+    """Version of the notice; a higher one makes every device ask again."""
 
 
 class Purpose(BaseModel):
@@ -61,6 +65,16 @@ class FeatureGroup(BaseModel):
     """Purposes that may read it: the matrix."""
     ttl_days: int = Field(ge=1)
     """Days a row stays on the device."""
+    max_rows: int = Field(default=1_000, ge=1)
+    """Most rows a device keeps; the oldest go first."""
+    exclude: Annotated[tuple[Exclusion, ...], Field(strict=False)] = ()
+    """``field:value`` pairs; an event that holds one is never kept."""
+    sensitivity: Literal["ordinary", "elevated", "special", "criminal"] = "ordinary"
+    """Special: GDPR Art. 9; criminal: Art. 10. Neither may feed a purpose that leaves."""
+    risk_ref: str = ""
+    """Entry of the impact assessment that covers it."""
+    user_editable: bool = True
+    """Whether the person may correct a row (GDPR Art. 16)."""
 
 
 class Metric(BaseModel):
@@ -107,6 +121,8 @@ class PrivacyConfig(BaseModel):
     """The promise to one user."""
     metrics: dict[Name, Metric] = Field(default_factory=dict)
     """Figures about people that may be released, by name; by default none."""
+    consent: Consent = Field(default_factory=Consent)
+    """How long an answer holds; by default as ``[consent]`` says."""
     aggregation: Aggregation | None = None
     """How replies are put together; by default every reply counts and no round is void."""
 
@@ -196,6 +212,19 @@ class PrivacyConfig(BaseModel):
         except ValidationError as error:
             lines = [f"{path}: {_field(e['loc'])}: {_reason(e['msg'])}" for e in error.errors()]
             raise InvalidFileError("\n".join(lines), fix="correct the named fields") from error
+
+    def consent_terms(self) -> ConsentTerms:
+        """Return what a device needs of this file to keep consent."""
+        rules = self.consent.model_dump(exclude={"notices"})
+        return ConsentTerms(
+            config_sha256=self.digest(),
+            revision=self.revision,
+            policy_version=self.activity.policy_version,
+            purposes={n: PurposeTerms(**dict(p)) for n, p in self.purposes.items()},
+            groups={n: GroupTerms(**dict(g)) for n, g in self.features.items()},
+            notices={language: n.sha256 for language, n in self.consent.notices.items()},
+            **rules,
+        )
 
     def digest(self) -> str:
         """Return the SHA-256 of the RFC 8785 JSON with defaults filled in, as hex."""

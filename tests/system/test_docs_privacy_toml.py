@@ -15,6 +15,7 @@ from homebody_privacy.config import (
     PrivacyConfig,
     Purpose,
 )
+from homebody_privacy.consent_config import Consent, Notice
 from homebody_privacy.protection import Correlation, Protection, RecordLevel
 
 _PAGE = Path(__file__).parents[2] / "docs" / "privacy-toml.md"
@@ -23,6 +24,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "[activity]": Activity,
     "[purposes.NAME]": Purpose,
     "[features.NAME]": FeatureGroup,
+    "[consent]": Consent,
+    "[consent.notices.LANGUAGE]": Notice,
     "[metrics.NAME]": Metric,
     "[aggregation]": Aggregation,
     "[dp]": Protection,
@@ -53,19 +56,12 @@ def defaults(model: type[BaseModel]) -> dict[str, object]:
 
 
 def shown(default: object) -> str:
-    match default:
-        case "required":
-            return "required"
-        case None:
-            return "none"
-        case bool():
-            return f"`{str(default).lower()}`"
-        case tuple():
-            return f"`{list(default)}`"
-        case dict():
-            return "`{}`"
-        case _:
-            return f"`{default}`"
+    if isinstance(default, BaseModel):
+        return "its defaults"
+    if isinstance(default, tuple):
+        return f"`{list(default)}`"
+    words = {"required": "required", "None": "none", "True": "`true`", "False": "`false`"}
+    return words.get(str(default), f"`{default}`" if default != "" else '`""`')
 
 
 @pytest.mark.parametrize("heading", _TABLES)
