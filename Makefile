@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-all lint types bench bench-privacy bench-utility docs clean
+.PHONY: help simulate test test-all lint types bench bench-device bench-privacy bench-utility docs clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,7 @@ $(VENV)/simulation: $(VENV)/pip pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(VENV)/simulation
-	$(PIP) --editable ".[simulation,ray]" --group dev
+	$(PIP) --editable ".[simulation,ray,device,accelerate]" --group dev
 	@touch $@
 
 simulate: $(VENV)/simulation ## Train on Complete Journey at epsilon 4 and rank on a device
@@ -49,7 +49,10 @@ test: lint types ## All gates and the tests of every day (under 15 minutes on tw
 test-all: lint types ## Also the tests that take minutes each
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-bench: bench-privacy bench-utility ## Every figure of README and docs (about an hour)
+bench: bench-device bench-privacy bench-utility ## Every figure of README and docs (about an hour)
+
+bench-device: $(VENV)/dev ## What a device takes: time, memory, disk, each beside a reference (minutes)
+	$(BIN)/python benchmarks/device.py
 
 bench-privacy: $(VENV)/dev ## Accounting against the reference, noise of running sums, speed (minutes)
 	$(BIN)/python benchmarks/privacy.py
