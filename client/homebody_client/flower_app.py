@@ -4,7 +4,6 @@ Every exit of a node is ``_reply``. An exception must not leave a device (Flower
 to the server), so what goes wrong is answered with a code.
 """
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +16,7 @@ from homebody_client.figures import figure_contribution
 from homebody_client.host import Host, open_host
 from homebody_client.training import shard_contribution
 from homebody_models.device_metrics import figure_names
+from homebody_models.recommender import model_digest
 from homebody_privacy import messages
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
 from homebody_privacy.messages import Invitation, Question
@@ -45,7 +45,8 @@ def _reply(content: RecordDict, asked: Message) -> Message:
     return Message(content, reply_to=asked)
 
 
-def _decline(asked: Message, code: str) -> Message:
+def decline(asked: Message, code: str) -> Message:
+    """Answer with a code and nothing else."""
     return _reply(RecordDict({messages.DECLINED: ConfigRecord({messages.CODE: code})}), asked)
 
 
@@ -63,11 +64,11 @@ def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -
         try:
             return _reply(work(msg, opener(context)), msg)
         except HomebodyError as error:
-            return _decline(msg, error.code)
+            return decline(msg, error.code)
         except Exception:  # its text may hold user data, and Flower would send it
             if not shielded:
                 raise
-            return _decline(msg, DEFECT)
+            return decline(msg, DEFECT)
 
     @client.query(messages.ENROL)
     def enrol(msg: Message, context: Context) -> Message:
@@ -95,11 +96,11 @@ def _contribution(msg: Message, host: Host) -> RecordDict:
     _check_digest(asked.config_digest, host)
     if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
         raise PolicyViolationError("the config in force has one clip norm")
-    parameters = _parameters(msg)
+    parameters = parameters_of(msg)
     joining = asked.devices
     if host.participation is not None:
         allowance = training_allowance(host.config, asked.run, parameters.size)
-        joining = host.admitted(asked.devices, allowance, asked.round, _digest(parameters))
+        joining = host.admitted(asked.devices, allowance, asked.round, model_digest(parameters))
     total = shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
     return _integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
 
@@ -111,9 +112,9 @@ def _figures(msg: Message, host: Host) -> RecordDict:
     metric = host.config.metrics.get(asked.metric)
     if metric is None:
         raise PolicyViolationError("the config in force does not list this metric")
-    parameters = _parameters(msg)
+    parameters = parameters_of(msg)
     allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
-    joining = host.admitted(asked.devices, allowance, asked.round, _digest(parameters))
+    joining = host.admitted(asked.devices, allowance, asked.round, model_digest(parameters))
     total = np.zeros(len(figure_names(asked.metric)), np.int64)
     for device in joining:
         total += figure_contribution(host, device, parameters, asked.metric)
@@ -125,13 +126,10 @@ def _check_digest(digest: str, host: Host) -> None:
         raise PolicyViolationError("the server runs another privacy config")
 
 
-def _parameters(msg: Message) -> npt.NDArray[np.float32]:
+def parameters_of(msg: Message) -> npt.NDArray[np.float32]:
+    """Return the broadcast model of a message, flat."""
     array = msg.content.array_records[messages.MODEL][messages.PARAMETERS].numpy()
     return array.astype(np.float32)
-
-
-def _digest(parameters: npt.NDArray[np.float32]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
 
 
 def _integers(total: npt.NDArray[np.int64], *, fits: bool) -> RecordDict:

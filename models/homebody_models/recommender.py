@@ -5,6 +5,7 @@ of a message costs requests of its own on every hop. Personal state (the user ve
 the device from its history and is not a parameter.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,11 @@ class Layout:
             views[name] = flat[start:stop].reshape(shape)
             start = stop
         return views
+
+
+def model_digest(parameters: npt.NDArray[np.float32]) -> str:
+    """Return the SHA-256 of a flat float32 model, as hex."""
+    return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ sealed state (``noise_state``), destroyed with the key.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import shutil
@@ -21,6 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.recommender import model_digest
 from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError
 
@@ -48,11 +48,6 @@ class TrainState:
     def digest(self) -> str:
         """Return the SHA-256 of the model, as hex: equal models have equal digests."""
         return model_digest(self.parameters)
-
-
-def model_digest(parameters: npt.NDArray[np.float32]) -> str:
-    """Return the SHA-256 of a flat float32 model, as hex."""
-    return hashlib.sha256(np.ascontiguousarray(parameters, "<f4").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

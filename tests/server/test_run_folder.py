@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from homebody_models.recommender import model_digest
 from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError
-from homebody_server.run_folder import RunFolder, TrainState, model_digest
+from homebody_server.run_folder import RunFolder, TrainState
 
 
 def state(number: int = 3) -> TrainState:
