@@ -1,7 +1,7 @@
 """The thin ClientApp: read the message, train what it asks for, let the one reply out.
 
-Every exit of a node is ``_reply``. An exception must not leave a device (Flower would send its text
-to the server), so what goes wrong is answered with a code.
+Every exit of a node is ``reply_with``. An exception must not leave a device (Flower would send its
+text to the server), so what goes wrong is answered with a code.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def _from_context(context: Context) -> Host:
     return open_host(context.run_config, context.node_config)
 
 
-def _reply(content: RecordDict, asked: Message) -> Message:
+def reply_with(content: RecordDict, asked: Message) -> Message:
     """Send ``content``: integers of one contribution, an enrolment or a code, nothing else."""
     arrays = {key for record in content.array_records.values() for key in record}
     values = {key for record in content.config_records.values() for key in record}
@@ -47,7 +47,7 @@ def _reply(content: RecordDict, asked: Message) -> Message:
 
 def decline(asked: Message, code: str) -> Message:
     """Answer with a code and nothing else."""
-    return _reply(RecordDict({messages.DECLINED: ConfigRecord({messages.CODE: code})}), asked)
+    return reply_with(RecordDict({messages.DECLINED: ConfigRecord({messages.CODE: code})}), asked)
 
 
 def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -> ClientApp:
@@ -62,7 +62,7 @@ def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -
 
     def answer(msg: Message, context: Context, work: Work) -> Message:
         try:
-            return _reply(work(msg, opener(context)), msg)
+            return reply_with(work(msg, opener(context)), msg)
         except HomebodyError as error:
             return decline(msg, error.code)
         except Exception:  # its text may hold user data, and Flower would send it
@@ -102,7 +102,7 @@ def _contribution(msg: Message, host: Host) -> RecordDict:
         allowance = training_allowance(host.config, asked.run, parameters.size)
         joining = host.admitted(asked.devices, allowance, asked.round, model_digest(parameters))
     total = shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
-    return _integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
+    return integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
 
 
 def _figures(msg: Message, host: Host) -> RecordDict:
@@ -118,7 +118,7 @@ def _figures(msg: Message, host: Host) -> RecordDict:
     total = np.zeros(len(figure_names(asked.metric)), np.int64)
     for device in joining:
         total += figure_contribution(host, device, parameters, asked.metric)
-    return _integers(total, fits=False)
+    return integers(total, fits=False)
 
 
 def _check_digest(digest: str, host: Host) -> None:
@@ -132,9 +132,10 @@ def parameters_of(msg: Message) -> npt.NDArray[np.float32]:
     return array.astype(np.float32)
 
 
-def _integers(total: npt.NDArray[np.int64], *, fits: bool) -> RecordDict:
-    integers = total.astype(np.int32) if fits else total
-    return RecordDict({messages.UPDATE: ArrayRecord({messages.CONTRIBUTION: Array(integers)})})
+def integers(total: npt.NDArray[np.int32] | npt.NDArray[np.int64], *, fits: bool) -> RecordDict:
+    """Return a contribution as a message holds it: int32 where it ``fits``, else int64."""
+    array = total.astype(np.int32 if fits else np.int64)
+    return RecordDict({messages.UPDATE: ArrayRecord({messages.CONTRIBUTION: Array(array)})})
 
 
 app = build_client_app()

@@ -4,19 +4,13 @@ The contribution depends on the device's own history, the broadcast model and no
 bounded before anyone else sees it, whatever the history holds.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from homebody_client.host import Host
-from homebody_models.interactions import Catalog, Interactions
-from homebody_models.recommender import Recommender
 from homebody_privacy.adaptive_clip import vote
-from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import BudgetExhaustedError
 from homebody_privacy.lattice import Lattice
-from homebody_privacy.messages import Invitation
 from homebody_privacy.stream import derive_key
 
 
@@ -61,45 +55,6 @@ def shard_contribution(
     for device in devices:
         total += contribution(host, device, parameters, number, clip_norm)
     return total
-
-
-def device_trainer(
-    config: PrivacyConfig, model: Recommender, catalog: Catalog, example_key: bytes
-) -> Callable[[Sequence[str], npt.NDArray[np.float32], Invitation], npt.NDArray[np.int32]]:
-    """Return the local training of one real device, from what its read gate gave.
-
-    Args:
-        config: Privacy config in force on the device.
-        model: The model being trained, over ``catalog``.
-        catalog: Items by index; product ids it does not hold are skipped.
-        example_key: Chooses training examples; no privacy rests on it. Secret.
-    """
-    index = {name: number for number, name in enumerate(catalog.ids)}
-    lattice = Lattice(clip_norm=config.dp.clip_norm, bits=config.dp.lattice_bits)
-
-    def train(
-        history: Sequence[str], parameters: npt.NDArray[np.float32], asked: Invitation
-    ) -> npt.NDArray[np.int32]:
-        items = np.array([index[name] for name in history if name in index], np.int32)
-        host = Host(
-            config=config,
-            model=model,
-            histories=Interactions(
-                ptr=np.array([0, len(items)], np.int64),
-                items=items,
-                times=np.arange(len(items), dtype=np.int64),
-                values=np.ones(len(items), np.float32),
-                repeats=True,
-                catalog=catalog,
-            ),
-            devices=frozenset({0}),
-            example_key=example_key,
-            record_key=None,
-            lattice=lattice,
-        )
-        return contribution(host, 0, parameters, asked.round, asked.clip_norm)
-
-    return train
 
 
 def _update(
