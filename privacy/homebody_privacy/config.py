@@ -61,6 +61,8 @@ class FeatureGroup(BaseModel):
 
     fields: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
     """What is kept of each event."""
+    events: Names = ()
+    """Kinds of event that belong to the group; by default every kind that has one of the fields."""
     allow: Names
     """Purposes that may read it: the matrix."""
     ttl_days: int = Field(ge=1)

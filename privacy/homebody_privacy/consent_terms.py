@@ -42,6 +42,7 @@ class GroupTerms:
         allow: Purposes that may read it.
         ttl_days: Days a row stays on the device, at least 1.
         max_rows: Most rows kept, at least 1; the oldest go first.
+        events: Kinds of event that belong to the group; none names every kind with such a field.
         exclude: ``field:value`` pairs; a row that holds one is never collected.
         sensitivity: One of ``SENSITIVITIES``.
         risk_ref: Entry of the impact assessment that covers it; empty for none.
@@ -52,6 +53,7 @@ class GroupTerms:
     allow: tuple[str, ...]
     ttl_days: int
     max_rows: int = 1_000
+    events: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     sensitivity: str = "ordinary"
     risk_ref: str = ""

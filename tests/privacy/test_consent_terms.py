@@ -15,6 +15,7 @@ from homebody_privacy.errors import InvalidFileError
 _MORE = """
 [features.health]
 fields = ["topic"]
+events = ["search"]
 exclude = ["category:FAMILY PLANNING"]
 allow = ["recommend"]
 sensitivity = "special"
@@ -49,7 +50,7 @@ def test_terms_hold_every_answer_of_the_config(config: PrivacyConfig) -> None:
         title=config.purposes["training"].title, leaves_device=True, requires=("recommend",)
     )
     assert terms.groups["health"] == GroupTerms(
-        fields=("topic",), allow=("recommend",), ttl_days=30, max_rows=10,
+        fields=("topic",), allow=("recommend",), ttl_days=30, max_rows=10, events=("search",),
         exclude=("category:FAMILY PLANNING",), sensitivity="special", risk_ref="R-3",
         user_editable=False,
     )  # fmt: skip
