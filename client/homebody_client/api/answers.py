@@ -1,0 +1,115 @@
+"""Lists, decisions and what left, as JSON."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from homebody_client.explain import Reason
+from homebody_client.recommend import Recommendations
+
+from .device_like import ConsentLike, DeviceLike, Left
+
+GIVEN: Final = ("ConsentGiven", "RenewedConsentGiven")
+"""States in which the person has said yes."""
+
+Json = dict[str, object]
+
+
+def reason_json(reason: Reason) -> Json:
+    """Return a reason: code, sentence, and the product ids that caused it."""
+    return {"code": reason.code, "text": reason.text, "causes": list(reason.causes)}
+
+
+def list_json(found: Recommendations) -> Json:
+    """Return a list: the ids alone, then all about each."""
+    return {
+        "recommended_products": [item.product_id for item in found],
+        "recommendation_id": getattr(found, "recommendation_id", None),
+        "items": [
+            {
+                "product_id": item.product_id,
+                "score": round(item.score, 6),
+                "reason": reason_json(item.reason),
+            }
+            for item in found
+        ],
+        "model_version": getattr(found, "model_version", None),
+        "personalised": found.personalised,
+        "experiment": getattr(found, "experiment", None),
+        "fallback_reason": found.fallback_reason,
+    }
+
+
+def consent_json(consent: ConsentLike) -> Json:
+    """Return every switch: purposes, and below each the feature groups that may be asked for."""
+    terms = consent.terms
+    purposes: dict[str, Json] = {}
+    if terms is not None:
+        for name, purpose in terms.purposes.items():
+            purposes[name] = {
+                "title": purpose.title,
+                "leaves_device": purpose.leaves_device,
+                "requires": list(purpose.requires),
+                "features": {},
+            }
+    for cell in consent.matrix():
+        purpose_json = purposes.setdefault(cell.purpose, {"features": {}})
+        purpose_json["state"] = cell.state
+        features = purpose_json["features"]
+        if isinstance(features, dict):
+            features[cell.feature] = {
+                "open": cell.open,
+                "code": cell.code or None,
+                "sentence": cell.sentence or None,
+            }
+    return {
+        "policy_version": terms.policy_version if terms else None,
+        "paused": consent.restricted,
+        "purposes": purposes,
+    }
+
+
+def left_json(entry: Left) -> Json:
+    """Return an entry of the egress log."""
+    return {
+        "time": moment(entry.time),
+        "kind": entry.kind,
+        "purpose": entry.purpose,
+        "bytes": entry.bytes,
+        "summary": entry.summary,
+        "sent": entry.sent,
+        "why": entry.why or None,
+    }
+
+
+def known_json(device: DeviceLike) -> Json:
+    """Return every row kept, oldest first."""
+    return {
+        "rows": [
+            {
+                "row": known.row,
+                "feature": known.feature,
+                "at": moment(known.at),
+                "values": dict(known.values),
+                "editable": known.editable,
+            }
+            for known in device.knows()
+        ]
+    }
+
+
+def model_json(facts: Mapping[str, object]) -> Json:
+    """Return the model in use: version, serial, whether it is stale, what may be claimed."""
+    names = ("model_id", "version", "serial", "stale", "statement")
+    return {name: facts.get(name) for name in names}
+
+
+def moment(at: float) -> str:
+    """Return Unix seconds as RFC 3339 text in UTC.
+
+    Examples:
+        >>> moment(1_800_000_000)
+        '2027-01-15T08:00:00Z'
+    """
+    shown = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return shown.replace("+00:00", "Z")
