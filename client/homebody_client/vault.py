@@ -22,6 +22,7 @@ of the vault opens nothing, provided that the key store keeps no older state of 
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self, TypeAlias
@@ -31,7 +32,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from homebody_privacy.errors import IntegrityError, UsageError
 
-from .keystores import KEY_BYTES, KeyStore, remove_secret, replace_secret
+from .key_files import KEY_BYTES
+from .keystores import KeyStore
+from .secret_files import make_folder, read_secret, remove_secret, replace_secret
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -47,7 +50,17 @@ class Vault:
     Names are public; keys and values are secret. One writer at a time.
     """
 
-    __slots__ = ("_file", "_kek", "_keys", "_random", "_store", "_unsettled", "_values")
+    __slots__ = (
+        "_file",
+        "_kek",
+        "_keys",
+        "_owed",
+        "_random",
+        "_store",
+        "_stored",
+        "_unsettled",
+        "_values",
+    )
 
     def __init__(self, file: Path, store: KeyStore, random: Callable[[int], bytes]) -> None:
         """Keep where the vault lies; its content is yet to be read."""
@@ -55,9 +68,11 @@ class Vault:
         self._store = store
         self._random = random
         self._kek = b""
+        self._stored = b""  # the file as we know it
         self._keys: dict[str, bytes] = {}
         self._values: dict[str, str] = {}
-        self._unsettled = False
+        self._owed = False  # whether keys were dropped that the file may still hold
+        self._unsettled = False  # whether the last change failed midway
 
     @classmethod
     def open(
@@ -72,6 +87,7 @@ class Vault:
 
         Raises:
             IntegrityError: If the vault or its KEK is gone, or the one does not open the other.
+            InvalidFileError: If others than the owner have rights to a file.
             UsageError: If the key store or the file cannot be used now.
         """
         vault = cls(file, keys, random)
@@ -81,6 +97,16 @@ class Vault:
     def __repr__(self) -> str:
         """Show how much it holds, never what."""
         return f"Vault(keys={len(self._keys)}, values={len(self._values)})"
+
+    @property
+    def kind(self) -> str:
+        """Kind of place where the KEK is kept."""
+        return self._store.kind
+
+    @property
+    def weaker(self) -> str:
+        """How that place is weaker than the key store of the OS; empty if it is not."""
+        return self._store.weaker
 
     def key(self, name: str) -> bytes | None:
         """Return a key of 32 bytes; None if there is none of that name. Secret."""
@@ -114,23 +140,22 @@ class Vault:
             drop_keys: Names of keys to destroy; unknown ones are ignored.
 
         Raises:
-            ValueError: If a value is not JSON.
-            UsageError: If the key store or the file cannot be written.
-            IntegrityError: If the vault was damaged since it was opened.
+            ValueError: If a value is not JSON; then nothing was changed.
+            UsageError: If the key store or the file cannot be written, or another process
+                changed the vault.
+            IntegrityError: If the vault was damaged or removed since it was opened.
         """
         encoded = {name: _encoded(name, value) for name, value in values.items()}
         fresh = {name: self._random(KEY_BYTES) for name in new_keys}
-        gone = [name for name in {*drop_keys, *fresh} if name in self._keys]
+        gone = {*drop_keys, *fresh} & set(self._keys)
         for name in gone:
             del self._keys[name]
-        rotate = bool(gone) or self._unsettled
-        if self._unsettled:
-            self._kek = self._opening(self._held())[0]
-        merged = {**self._values, **encoded}
-        kept = {name: text for name, text in merged.items() if text != "null"}
+        self._owed = self._owed or bool(gone)
+        self._confirm()
+        kept = {name: text for name, text in {**self._values, **encoded}.items() if text != "null"}
         self._unsettled = True
-        self._write({**self._keys, **fresh}, kept, rotate=rotate)
-        self._unsettled = False
+        self._write(_plain({**self._keys, **fresh}, kept))
+        self._unsettled = self._owed = False
         self._keys |= fresh
         self._values = kept
 
@@ -145,21 +170,41 @@ class Vault:
         remove_secret(self._file)
         self._store.erase()
 
-    def _write(self, keys: dict[str, bytes], values: dict[str, str], *, rotate: bool) -> None:
-        plain = _plain(keys, values)
-        if not rotate:
-            replace_secret(self._file, self._sealed(plain, self._kek))
+    def _confirm(self) -> None:
+        """Make sure that what is to be replaced is what we know.
+
+        A file that another process changed is not written over: it may have lost keys since.
+        """
+        stored = read_secret(self._file)
+        if self._unsettled:
+            self._kek, _ = self._opening(stored or b"", self._store.read() or b"")
+        elif stored != self._stored:
+            raise (
+                self._broken()
+                if stored is None
+                else UsageError(f"{self._file}: another process changed it", fix="open it again")
+            )
+
+    def _write(self, plain: bytes) -> None:
+        if not self._owed:
+            self._put(plain, self._kek)
             return
         kek = self._random(KEY_BYTES)
         self._store.write(kek + self._kek)
-        replace_secret(self._file, self._sealed(plain, kek))
+        self._put(plain, kek)
         self._store.write(kek)
         self._kek = kek
 
+    def _put(self, plain: bytes, kek: bytes) -> None:
+        nonce = self._random(_NONCE_BYTES)
+        stored = _MAGIC + nonce + AESGCM(kek).encrypt(nonce, plain, _MAGIC)
+        replace_secret(self._file, stored)
+        self._stored = stored
+
     def _settle(self) -> None:
         """Read the vault and finish or take back what a crash interrupted."""
-        held = self._store.read()
-        if not self._file.exists():
+        held, stored = self._store.read(), read_secret(self._file)
+        if stored is None:
             self._begin(held)
             return
         if held is None:
@@ -167,12 +212,13 @@ class Vault:
                 f"{self._file}: the key that opens it is gone from its key store",
                 fix="bring the key store back; without it, what this vault opens is lost",
             )
-        if held[KEY_BYTES:] == _UNBORN and self._opened(held[:KEY_BYTES]) is None:
+        if held[KEY_BYTES:] == _UNBORN and _opened(stored, held[:KEY_BYTES]) is None:
             remove_secret(self._file)  # it was being destroyed
             self._begin(held)
             return
-        self._kek, plain = self._opening(held)
+        self._kek, plain = self._opening(stored, held)
         self._take(plain)
+        self._stored = stored
         if held != self._kek:
             self._store.write(self._kek)
 
@@ -183,40 +229,19 @@ class Vault:
                 f"{self._file}: it is gone, while its key is still there",
                 fix="bring the file back; without it, consent has to be asked again",
             )
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kek = self._random(KEY_BYTES)
-        self._store.write(kek + _UNBORN)
-        replace_secret(self._file, self._sealed(_plain({}, {}), kek))
-        self._store.write(kek)
-        self._kek = kek
+        make_folder(self._file.parent)
+        self._kek = self._random(KEY_BYTES)
+        self._store.write(self._kek + _UNBORN)
+        self._put(_plain({}, {}), self._kek)
+        self._store.write(self._kek)
 
-    def _held(self) -> bytes:
-        return self._store.read() or b""
-
-    def _opening(self, held: bytes) -> tuple[bytes, bytes]:
+    def _opening(self, stored: bytes, held: bytes) -> tuple[bytes, bytes]:
         """Return the KEK that opens the vault, and what it holds."""
-        for start in range(0, len(held), KEY_BYTES):
-            kek = held[start : start + KEY_BYTES]
-            plain = None if kek == _UNBORN else self._opened(kek)
+        for kek in (held[:KEY_BYTES], held[KEY_BYTES:]):
+            plain = None if kek in (b"", _UNBORN) else _opened(stored, kek)
             if plain is not None:
                 return kek, plain
         raise self._broken()
-
-    def _opened(self, kek: bytes) -> bytes | None:
-        try:
-            stored = self._file.read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"{self._file}: it cannot be read ({error.strerror})",
-                fix="give this account the right to read it",
-            ) from error
-        body = stored[len(_MAGIC) :]
-        if stored[: len(_MAGIC)] != _MAGIC or len(body) < _NONCE_BYTES:
-            return None
-        try:
-            return AESGCM(kek).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _MAGIC)
-        except InvalidTag:
-            return None
 
     def _take(self, plain: bytes) -> None:
         try:
@@ -229,15 +254,22 @@ class Vault:
         if not sound:
             raise self._broken()
 
-    def _sealed(self, plain: bytes, kek: bytes) -> bytes:
-        nonce = self._random(_NONCE_BYTES)
-        return _MAGIC + nonce + AESGCM(kek).encrypt(nonce, plain, _MAGIC)
-
     def _broken(self) -> IntegrityError:
         return IntegrityError(
-            f"{self._file}: it is damaged, or an older copy was put back",
+            f"{self._file}: it is damaged or gone, or an older copy was put back",
             fix="keep it and bring back the latest one; without it, consent has to be asked again",
         )
+
+
+def _opened(stored: bytes, kek: bytes) -> bytes | None:
+    """Return what a vault holds; None if this key does not open it."""
+    body = stored[len(_MAGIC) :]
+    if stored[: len(_MAGIC)] != _MAGIC or len(body) < _NONCE_BYTES:
+        return None
+    try:
+        return AESGCM(kek).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], _MAGIC)
+    except InvalidTag:
+        return None
 
 
 def _plain(keys: Mapping[str, bytes], values: Mapping[str, str]) -> bytes:
@@ -249,8 +281,11 @@ def _plain(keys: Mapping[str, bytes], values: Mapping[str, str]) -> bytes:
 
 
 def _encoded(name: str, value: Json) -> str:
-    try:
+    """Return a value as JSON text.
+
+    Raises:
+        ValueError: If it is not JSON. The words of ``json`` may hold the value: they are not kept.
+    """
+    with suppress(RecursionError, TypeError, ValueError):
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (RecursionError, TypeError, ValueError):
-        pass  # their words may hold the value
     raise ValueError(f"the value {name} is not JSON")

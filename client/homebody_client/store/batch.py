@@ -18,8 +18,9 @@ class BatchWriter:
 
     Args:
         append: Stores a batch, such as ``Store.append``.
-        keys: Gives the keys of the feature groups that accept rows now. It is asked at each flush:
-            a row whose group was closed while it waited is dropped, not stored.
+        keys: Gives the keys of the feature groups that accept rows now. It is asked for each row
+            and at each flush: a row whose group was closed while it waited is dropped, also if
+            the group was opened again since, under a new key.
         lock: Held during each call; shared with whoever else uses the store.
         batch: Rows that make a batch, at least 1.
         max_delay_s: Longest time a row waits, in seconds.
@@ -44,7 +45,7 @@ class BatchWriter:
         self._lock = lock
         self._batch = batch
         self._delay_s = max_delay_s
-        self._rows: list[NewRow] = []
+        self._rows: list[tuple[NewRow, bytes]] = []
         self._timer: threading.Timer | None = None
         self._failed: HomebodyError | None = None
 
@@ -53,8 +54,8 @@ class BatchWriter:
         """Rows that wait."""
         return len(self._rows)
 
-    def add(self, row: NewRow) -> None:
-        """Take a row; it is stored within the delay.
+    def add(self, row: NewRow) -> bool:
+        """Take a row, to be stored within the delay; False if its feature group accepts none.
 
         Raises:
             HomebodyError: If rows that waited could not be stored; they wait on, and this row is
@@ -63,13 +64,17 @@ class BatchWriter:
         with self._lock:
             if self._failed is not None or len(self._rows) >= self._batch:
                 self.flush()
-            self._rows.append(row)
+            key = self._keys().get(row.feature)
+            if key is None:
+                return False
+            self._rows.append((row, key))
             if len(self._rows) >= self._batch:
                 self.flush()
             elif self._timer is None:
                 self._timer = threading.Timer(self._delay_s, self._due)
                 self._timer.daemon = True
                 self._timer.start()
+            return True
 
     def flush(self) -> None:
         """Store what waits, now.
@@ -84,7 +89,7 @@ class BatchWriter:
             self._failed = None
             if self._rows:
                 keys = self._keys()
-                self._append([row for row in self._rows if row.feature in keys], keys)
+                self._append([r for r, key in self._rows if keys.get(r.feature) == key], keys)
                 self._rows.clear()
 
     def drop(self) -> int:

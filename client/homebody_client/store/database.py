@@ -147,8 +147,8 @@ class Database:
                 self._db.execute(f"PRAGMA {setting}").fetchall()
         with self.transaction():
             self._make_tables()
-        if self.read("PRAGMA quick_check(1)") != [("ok",)]:
-            raise self.broken("the order of its pages")
+        if self.read("PRAGMA integrity_check(1)") != [("ok",)]:
+            raise self.broken("what its pages hold")
 
     def _make_tables(self) -> None:
         found = self.read("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'")
