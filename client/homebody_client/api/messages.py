@@ -18,6 +18,7 @@ ALWAYS: Final = (
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Connection", "close"),
 )
 """Headers of every answer, refusals included. A list reveals its history: no cache keeps it."""
 
