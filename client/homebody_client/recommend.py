@@ -37,11 +37,26 @@ class Recommendations(Sequence[Recommendation]):
     Attributes:
         items: The recommendations.
         fallback_reason: Why the list is not personal: ``no-history``, ``unknown-history`` (no
-            event is of this catalog) or ``model-not-personal``; None if it is personal.
+            event is of this catalog), ``model-not-personal``, ``no-model``, ``strength-zero``,
+            ``control-arm``, or what the caller said; None if it is personal.
+        recommendation_id: Random, drawn for each list; joins outcomes to it on the device.
+        model_version: Version of the model that ranked; empty without one.
+        surface: Place the list is for.
+        experiment: Arm of an experiment it was made in; None outside of one.
+        propensities: Chance of each item to get its place, given the places before it.
+        banners: What the rules of the app show beside the list.
+        cap_relaxed: Whether the cap on categories gave way, as the catalog could not fill the list.
     """
 
     items: tuple[Recommendation, ...]
     fallback_reason: str | None = None
+    recommendation_id: str = ""
+    model_version: str = ""
+    surface: str = ""
+    experiment: str | None = None
+    propensities: tuple[float, ...] = field(default=(), repr=False)
+    banners: tuple[str, ...] = field(default=(), repr=False)
+    cap_relaxed: bool = False
 
     @property
     def personalised(self) -> bool:

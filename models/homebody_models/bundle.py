@@ -6,8 +6,6 @@ the model it has.
 """
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from homebody_models.bundle_writer import (
     write_bundle,
 )
 from homebody_models.dsse import Verify, good_keys, key_id, read_signatures
+from homebody_models.folder_files import read_bounded
 from homebody_models.golden import check_golden
 from homebody_models.json_fields import to_list, to_object
 from homebody_models.manifest import BundleFacts, FileEntry, Manifest, is_bare_name
@@ -127,8 +126,8 @@ def open_bundle(folder: Path, trust: Trust, *, now: int, active: bool = False) -
         refused. No finite input makes an accepted model return a score that is not finite.
     """
     with verifying(1):
-        signed = _read(folder / MANIFEST, _LARGEST_MANIFEST)
-        signatures = read_signatures(_read(folder / SIGNATURES, _LARGEST_SIGNATURES))
+        signed = read_bounded(folder / MANIFEST, _LARGEST_MANIFEST)
+        signatures = read_signatures(read_bounded(folder / SIGNATURES, _LARGEST_SIGNATURES))
     with verifying(2):
         good = good_keys(signed, signatures, trust.trusted, trust.verify)
         if good < trust.threshold:
@@ -179,19 +178,6 @@ def _check_serial(facts: BundleFacts, digest: str, trust: Trust) -> None:
         raise ValueError(f"serial {facts.serial} was used for other content")
 
 
-def _read(path: Path, most: int) -> bytes:
-    """Return a regular file of at most ``most`` bytes, opened once and not through a link."""
-    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
-    descriptor = os.open(path, os.O_RDONLY | flags)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path.name} is no regular file")
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"{path.name} is longer than {most} bytes")
-    return data
-
-
 def _read_files(folder: Path, files: Mapping[str, FileEntry]) -> dict[str, bytes]:
     """Read exactly the listed files and check size and digest of the bytes read."""
     if not all(is_bare_name(name) for name in files):
@@ -204,7 +190,7 @@ def _read_files(folder: Path, files: Mapping[str, FileEntry]) -> dict[str, bytes
         raise ValueError(f"not exactly the listed files: {len(present ^ expected)} differ")
     contents = {}
     for name, entry in files.items():
-        data = _read(folder / name, entry.size)
+        data = read_bounded(folder / name, entry.size)
         if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise ValueError(f"{name} is not what was signed")
         contents[name] = data

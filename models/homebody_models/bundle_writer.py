@@ -1,15 +1,13 @@
 """Write a bundle: a new folder that appears whole or not at all."""
 
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from homebody_models.arch import Arch
 from homebody_models.dsse import Sign, Signature, pre_authentication, write_signatures
+from homebody_models.folder_files import write_whole
 from homebody_models.golden import golden_cases
 from homebody_models.manifest import BundleFacts, FileEntry, Manifest
 from homebody_models.quantise import PackedModel, pack
@@ -71,7 +69,7 @@ def write_bundle(
     manifest = canonical(Manifest(facts=facts, arch=Arch.of(model), files=entries).to_json())
     signature = Signature(*sign(pre_authentication(manifest)))
     signed = {MANIFEST: manifest, SIGNATURES: write_signatures(signature)}
-    _write_whole(folder, {**contents, **signed})
+    write_whole(folder, {**contents, **signed})
     return hashlib.sha256(manifest).hexdigest()
 
 
@@ -96,29 +94,3 @@ def _card(facts: BundleFacts, model: PackedModel) -> dict[str, object]:
         "privacy": facts.privacy,
         "evaluation": list(facts.evaluation),
     }
-
-
-def _write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files beside ``folder`` and rename them into place, each step on disk first."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        for name, data in contents.items():
-            with (temporary / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.chmod(0o755)  # a bundle is public; mkdtemp makes private folders
-        _sync_folder(temporary)
-        temporary.rename(folder)
-        _sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # gone already once it was renamed
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until a folder's entries are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Detached signatures of a manifest, in the fields of DSSE.
+"""Detached signatures of a signed file, in the fields of DSSE.
 
 Dead Simple Signing Envelope, https://github.com/secure-systems-lab/dsse. The signature covers type
 and bytes as served, so nothing is parsed or written again before it is checked. The key id is the
@@ -15,6 +15,8 @@ from typing import Final
 from homebody_models.strict_json import strict_loads
 
 PAYLOAD_TYPE: Final = "application/vnd.homebody.bundle+json"
+"""Type of a bundle's manifest; a file of another type cannot stand for it, nor it for that file."""
+
 _MOST_SIGNATURES: Final = 16
 
 Sign = Callable[[bytes], tuple[str, bytes]]
@@ -37,39 +39,39 @@ def key_id(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()
 
 
-def pre_authentication(payload: bytes) -> bytes:
+def pre_authentication(payload: bytes, kind: str = PAYLOAD_TYPE) -> bytes:
     """Return the bytes that are signed: type and payload, each with its length.
 
     Examples:
         >>> pre_authentication(b"{}")
         b'DSSEv1 36 application/vnd.homebody.bundle+json 2 {}'
     """
-    kind = PAYLOAD_TYPE.encode()
-    return b" ".join((b"DSSEv1", b"%d" % len(kind), kind, b"%d" % len(payload), payload))
+    name = kind.encode()
+    return b" ".join((b"DSSEv1", b"%d" % len(name), name, b"%d" % len(payload), payload))
 
 
-def write_signatures(*signatures: Signature) -> bytes:
+def write_signatures(*signatures: Signature, kind: str = PAYLOAD_TYPE) -> bytes:
     """Return the signature file."""
     entries = [
         {"keyid": entry.key_id, "sig": base64.b64encode(entry.value).decode()}
         for entry in signatures
     ]
-    return json.dumps({"payloadType": PAYLOAD_TYPE, "signatures": entries}).encode()
+    return json.dumps({"payloadType": kind, "signatures": entries}).encode()
 
 
-def read_signatures(data: bytes) -> tuple[Signature, ...]:
+def read_signatures(data: bytes, kind: str = PAYLOAD_TYPE) -> tuple[Signature, ...]:
     """Parse a signature file, which nothing vouches for yet.
 
     Raises:
         ValueError: If the type is another or the form is not the one written here.
     """
     match strict_loads(data):
-        case {"payloadType": str(kind), "signatures": list(entries), **rest} if not rest:
+        case {"payloadType": str(found), "signatures": list(entries), **rest} if not rest:
             pass
         case _:
             raise ValueError("a signature file holds payloadType and signatures, nothing else")
-    if kind != PAYLOAD_TYPE:
-        raise ValueError(f"payloadType must be {PAYLOAD_TYPE}")
+    if found != kind:
+        raise ValueError(f"payloadType must be {kind}")
     if not 1 <= len(entries) <= _MOST_SIGNATURES:
         raise ValueError(f"there must be 1 to {_MOST_SIGNATURES} signatures")
     return tuple(_signature(entry) for entry in entries)
@@ -80,9 +82,10 @@ def good_keys(
     signatures: tuple[Signature, ...],
     trusted: Mapping[str, bytes],
     verify: Verify,
+    kind: str = PAYLOAD_TYPE,
 ) -> int:
     """Count the distinct trusted keys that signed ``payload``; a key counts once."""
-    message = pre_authentication(payload)
+    message = pre_authentication(payload, kind)
     return len(
         {
             trusted[entry.key_id]

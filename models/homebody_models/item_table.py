@@ -35,6 +35,10 @@ class ItemTable(Protocol):
         """Return the table's transpose times the table, shape ``(dim, dim)``."""
         ...
 
+    def lengths(self) -> Array:
+        """Return the Euclidean length of each row, shape ``(items,)``."""
+        ...
+
 
 class DenseTable:
     """A table in float32."""
@@ -61,6 +65,11 @@ class DenseTable:
     def gram(self) -> npt.NDArray[np.float64]:
         """Return the transpose times the table, shape ``(dim, dim)``."""
         return (self._table.T @ self._table).astype(np.float64)
+
+    def lengths(self) -> Array:
+        """Return the length of each row, shape ``(items,)``."""
+        lengths: Array = np.sqrt(np.einsum("ij,ij->i", self._table, self._table))
+        return lengths
 
 
 class ChunkedTable:
@@ -98,6 +107,15 @@ class ChunkedTable:
             expanded = self._rows[part] * self._scale[part, None]
             total += expanded.T @ expanded
         return total
+
+    def lengths(self) -> Array:
+        """Return the length of each row, shape ``(items,)``."""
+        lengths = np.empty(len(self._rows), np.float32)
+        for start in range(0, len(lengths), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            expanded = self._rows[part].astype(np.float32)
+            lengths[part] = np.sqrt(np.einsum("ij,ij->i", expanded, expanded))
+        return lengths * self._scale
 
 
 def int8_table(rows: npt.NDArray[np.int8], scale: Array) -> ItemTable:

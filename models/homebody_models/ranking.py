@@ -24,6 +24,7 @@ HIDE: Final = -1e9
 """Add this to an item's score through ``adjust`` to leave the item out of every list."""
 
 _HIDDEN_BELOW: Final = -5e8
+_SHORTEST: Final = 1e-12  # a row of zeros is like nothing
 
 History = Sequence[int] | npt.NDArray[np.integer]
 
@@ -145,17 +146,7 @@ class Ranker:
         Raises:
             ValueError: As in ``scores``.
         """
-        asked = self._indices(items)
-        slots, weights = self._slots(history, gain)
-        if not len(slots) or self.encoder == "none" or not len(asked):
-            return [[] for _ in asked]
-        causes = np.unique(slots)
-        without = np.where(slots[None] == causes[:, None], 0.0, weights)  # (causes, slots)
-        users = self._users(slots, np.vstack((weights, without)), gain)
-        scores = users.astype(np.float64) @ self._table.rows(asked).astype(np.float64).T
-        own = slots[:, None] == asked  # (slots, asked)
-        scores += gain * self._repeat * (normalised(np.vstack((weights, without))) @ own)
-        drops = scores[0] - scores[1:]  # (causes, asked); the bias cancels
+        causes, drops = self.drops(history, items, gain=gain)
         return [
             [
                 (int(causes[c]), float(column[c]))
@@ -164,6 +155,57 @@ class Ranker:
             ]
             for column in drops.T
         ]
+
+    def drops(
+        self, history: History, items: Sequence[int], *, gain: float = 1.0
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return by how much each item's score falls without each item of the history.
+
+        Args:
+            history: Item indices, oldest first. Secret.
+            items: Items to explain.
+            gain: As in ``scores``.
+
+        Returns:
+            The distinct items of the history that count, rising, and the falls, shape ``(causes,
+            items)``; below 0 where the score would rise.
+
+        Raises:
+            ValueError: As in ``scores``.
+        """
+        asked = self._indices(items)
+        slots, weights = self._slots(history, gain)
+        if not len(slots) or self.encoder == "none" or not len(asked):
+            return np.zeros(0, np.int64), np.zeros((0, len(asked)))
+        causes = np.unique(slots)
+        without = np.where(slots[None] == causes[:, None], 0.0, weights)  # (causes, slots)
+        users = self._users(slots, np.vstack((weights, without)), gain)
+        scores = users.astype(np.float64) @ self._table.rows(asked).astype(np.float64).T
+        own = slots[:, None] == asked  # (slots, asked)
+        scores += gain * self._repeat * (normalised(np.vstack((weights, without))) @ own)
+        return causes, scores[0] - scores[1:]  # the bias cancels
+
+    def vectors(self, items: Sequence[int] | npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Return the rows of some items, shape ``(len(items), dim)``; dim 0 for ``none``."""
+        return self._table.rows(self._indices(items))
+
+    def likeness(self, item: int) -> npt.NDArray[np.float32]:
+        """Return how alike each item is to one: the cosine of their rows, floored at 0.
+
+        Args:
+            item: An item.
+
+        Returns:
+            float32 of shape ``(items,)``, in [0, 1]; zeros for the encoder ``none``.
+
+        Raises:
+            ValueError: If the index is not of the catalog.
+        """
+        row = self.vectors([item])[0]
+        lengths = self._table.lengths()
+        own = np.float32(max(float(lengths[item]), _SHORTEST))
+        product = self._table.times(row / own)
+        return np.clip(product / np.maximum(lengths, np.float32(_SHORTEST)), 0.0, 1.0)
 
     def _users(
         self, items: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], gain: float

@@ -5,8 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, cast
 
-import rfc8785
-
 
 def canonical(value: object) -> bytes:
     """Return RFC 8785 bytes of a value without floats, whose text forms differ by language.
@@ -18,6 +16,8 @@ def canonical(value: object) -> bytes:
         >>> canonical({"b": 1, "a": "4.05"})
         b'{"a":"4.05","b":1}'
     """
+    import rfc8785  # noqa: PLC0415 only publishers write; a device that starts must not load it
+
     return rfc8785.dumps(cast("dict[str, str]", _checked(value)))
 
 
