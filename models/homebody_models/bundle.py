@@ -138,7 +138,7 @@ def open_bundle(folder: Path, trust: Trust, *, now: int, active: bool = False) -
         manifest = Manifest.from_json(parsed)
     digest = hashlib.sha256(signed).hexdigest()
     with verifying(5):
-        _check_serial(manifest.facts, digest, trust)
+        check_serial(manifest.facts, digest, trust)
     with verifying(6):
         stale = now > manifest.facts.expires
         if stale and not active:
@@ -165,7 +165,7 @@ def open_bundle(folder: Path, trust: Trust, *, now: int, active: bool = False) -
     )
 
 
-def _check_serial(facts: BundleFacts, digest: str, trust: Trust) -> None:
+def check_serial(facts: BundleFacts, digest: str, trust: Trust) -> None:
     """Refuse an older model, and another one under a serial that was used."""
     if facts.min_serial > facts.serial:
         raise ValueError("min_serial is above serial: the device would refuse it at its next start")

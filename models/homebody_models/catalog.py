@@ -161,11 +161,11 @@ def _verified(signed: bytes, named: bytes, trust: Trust) -> ItemCatalog:
         raise ValueError(f"{good} trusted keys signed it, {trust.threshold} must")
     columns = parse_columns(strict_loads(signed))
     digest = hashlib.sha256(signed).hexdigest()
-    _check_version(columns.version, digest, trust)
+    check_version(columns.version, digest, trust)
     return ItemCatalog(columns, digest, len(signed))
 
 
-def _check_version(version: int, digest: str, trust: Trust) -> None:
+def check_version(version: int, digest: str, trust: Trust) -> None:
     """Refuse an older catalog, and another one under a version that was used."""
     if version < trust.floor_serial:
         raise ValueError(f"version {version} is below the floor {trust.floor_serial}")
