@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from homebody_client.explain import Reason
 from homebody_client.recommend import Recommendations
+from homebody_privacy.consent import is_allowed
+from homebody_privacy.consent_terms import ConsentTerms
 
 from .device_like import ConsentLike, DeviceLike, Left
-
-GIVEN: Final = ("ConsentGiven", "RenewedConsentGiven")
-"""States in which the person has said yes."""
 
 Json = dict[str, object]
 
@@ -24,7 +22,7 @@ def list_json(found: Recommendations) -> Json:
     """Return a list: the ids alone, then all about each."""
     return {
         "recommended_products": [item.product_id for item in found],
-        "recommendation_id": getattr(found, "recommendation_id", None),
+        "recommendation_id": found.recommendation_id,
         "items": [
             {
                 "product_id": item.product_id,
@@ -33,9 +31,9 @@ def list_json(found: Recommendations) -> Json:
             }
             for item in found
         ],
-        "model_version": getattr(found, "model_version", None),
+        "model_version": found.model_version,
         "personalised": found.personalised,
-        "experiment": getattr(found, "experiment", None),
+        "experiment": found.experiment,
         "fallback_reason": found.fallback_reason,
     }
 
@@ -43,29 +41,35 @@ def list_json(found: Recommendations) -> Json:
 def consent_json(consent: ConsentLike) -> Json:
     """Return every switch: purposes, and below each the feature groups that may be asked for."""
     terms = consent.terms
-    purposes: dict[str, Json] = {}
-    if terms is not None:
-        for name, purpose in terms.purposes.items():
-            purposes[name] = {
-                "title": purpose.title,
-                "leaves_device": purpose.leaves_device,
-                "requires": list(purpose.requires),
-                "features": {},
-            }
-    for cell in consent.matrix():
-        purpose_json = purposes.setdefault(cell.purpose, {"features": {}})
-        purpose_json["state"] = cell.state
-        features = purpose_json["features"]
-        if isinstance(features, dict):
-            features[cell.feature] = {
-                "open": cell.open,
-                "code": cell.code or None,
-                "sentence": cell.sentence or None,
-            }
     return {
         "policy_version": terms.policy_version if terms else None,
         "paused": consent.restricted,
-        "purposes": purposes,
+        "purposes": {name: _purpose(consent, terms, name) for name in terms.purposes}
+        if terms
+        else {},
+    }
+
+
+def _purpose(consent: ConsentLike, terms: ConsentTerms, name: str) -> Json:
+    purpose = terms.purposes[name]
+    decision = consent.decision(name)
+    features: Json = {}
+    for feature in terms.groups:
+        if is_allowed(terms, name, feature):
+            closed = consent.why(name, feature)
+            features[feature] = {
+                "chosen": decision.holds and feature in decision.features,
+                "open": closed is None,
+                "code": closed and closed.code,
+                "sentence": closed and closed.sentence,
+            }
+    return {
+        "title": purpose.title,
+        "leaves_device": purpose.leaves_device,
+        "requires": list(purpose.requires),
+        "state": decision.state.value,
+        "valid_until": moment(decision.valid_until) if decision.holds else None,
+        "features": features,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from homebody_client.explain import Reason
 from homebody_client.recommend import Recommendations
+from homebody_privacy.consent import Closed, Decision, Situation
 from homebody_privacy.consent_terms import ConsentTerms
 
 
@@ -32,34 +33,6 @@ class Known:
     editable: bool = True
 
 
-class Cell(Protocol):
-    """One purpose and one feature group: a row of ``ConsentLike.matrix()``."""
-
-    @property
-    def purpose(self) -> str:
-        """Name of the purpose."""
-
-    @property
-    def feature(self) -> str:
-        """Name of the feature group."""
-
-    @property
-    def open(self) -> bool:
-        """Whether data may be used so now."""
-
-    @property
-    def state(self) -> str:
-        """State of the purpose, a name of the Data Privacy Vocabulary."""
-
-    @property
-    def code(self) -> str:
-        """Why it is shut, a code; empty where it is open."""
-
-    @property
-    def sentence(self) -> str:
-        """Why it is shut, in words; empty where it is open."""
-
-
 class ConsentLike(Protocol):
     """The person's decisions."""
 
@@ -71,8 +44,14 @@ class ConsentLike(Protocol):
     def restricted(self) -> bool:
         """Whether everything is paused (GDPR Art. 18)."""
 
-    def matrix(self) -> Sequence[Cell]:
-        """Return a row for each purpose and feature group that may be asked."""
+    def situation(self) -> Situation:
+        """Return what the judge of consent looks at: age band and opt-out signals among it."""
+
+    def why(self, purpose: str, feature: str) -> Closed | None:
+        """Return why a feature group may not be used for a purpose now; None if it may."""
+
+    def decision(self, purpose: str) -> Decision:
+        """Return what the person said about a purpose, and what became of it."""
 
     def grant(
         self,
@@ -86,14 +65,17 @@ class ConsentLike(Protocol):
     ) -> object:
         """Say yes to exactly these feature groups; those not named are off."""
 
-    def refuse(self, purpose: str) -> object:
+    def refuse(self, purpose: str, *, method: str = "api") -> object:
         """Say no to what was never allowed."""
 
     def defer(self, purpose: str) -> object:
         """Say "not now"."""
 
-    def withdraw(self, purpose: str) -> object:
+    def withdraw(self, purpose: str, *, method: str = "api") -> object:
         """Take a yes back; what was kept for it is erased when this returns."""
+
+    def set_age_band(self, band: str | None) -> object:
+        """Keep the person's age band, asked once; one of ``consent.AGE_BANDS``."""
 
     def restrict(self) -> object:
         """Pause everything: nothing is collected, read or sent; nothing is erased."""
@@ -180,7 +162,7 @@ class DeviceLike(Protocol):
         """Return a list; never empty, whatever is missing or shut."""
 
     def why(self, product_id: str) -> Reason:
-        """Return why a product would be in the list; ``ValueError`` if it is in no catalog."""
+        """Return why a product would be in the list; ``UsageError`` if it is in no catalog."""
 
     def react(self, product_id: str, reaction: str) -> bool:
         """Take a ``like`` or a ``dislike`` of the person; return whether a row was kept."""

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from homebody_privacy.consent import AGE_BANDS
+from homebody_privacy.errors import UsageError
+
 from . import answers
 from .device_like import DeviceLike
 from .messages import ApiResponse, bad, json_answer, missing
@@ -15,6 +18,7 @@ EVENTS_MAX: Final = 1_000
 
 SURFACES: Final = ("home", "product", "cart")
 REACTIONS: Final = ("like", "dislike")
+METHODS: Final = ("api", "tap")
 ERASE_WORD: Final = "erase"
 """What ``confirm`` must hold: an erase is never a slip."""
 
@@ -74,7 +78,7 @@ def why(call: Call) -> ApiResponse:
         raise missing("The catalog holds no such product.", "ask for a product of a list")
     try:
         reason = device.why(product_id)
-    except ValueError:
+    except (UsageError, ValueError):
         raise missing("The catalog holds no such product.", "ask for a product of a list") from None
     return json_answer({"product_id": product_id, **answers.reason_json(reason)})
 
@@ -115,21 +119,20 @@ def change_consent(call: Call) -> ApiResponse:
     )
     purpose = fields.text("purpose")
     decision = fields.text("decision")
-    plain: Mapping[str, Callable[[str], object]] = {
-        "refuse": consent.refuse,
-        "withdraw": consent.withdraw,
-        "defer": consent.defer,
-    }
     if consent.terms is None or purpose not in consent.terms.purposes:
         raise bad("purpose is none of this device's config.", "see GET /consent for the purposes")
     if decision == "grant":
         _grant(call, fields, purpose)
-    elif decision not in plain:
-        raise bad("decision is none known.", "give grant, refuse, withdraw or defer")
     elif fields.texts("features"):
         raise bad("Only a grant names features.", "leave features away, or grant fewer of them")
+    elif decision == "refuse":
+        consent.refuse(purpose, method=_method(fields))
+    elif decision == "withdraw":
+        consent.withdraw(purpose, method=_method(fields))
+    elif decision == "defer":
+        consent.defer(purpose)
     else:
-        plain[decision](purpose)
+        raise bad("decision is none known.", "give grant, refuse, withdraw or defer")
     return json_answer(answers.consent_json(consent))
 
 
@@ -143,8 +146,16 @@ def _grant(call: Call, fields: Fields, purpose: str) -> None:
         language=fields.text("language") if "language" in fields.values else "en",
         explicit=fields.flag("explicit", otherwise=False),
         over_signal=fields.flag("over_signal", otherwise=False),
-        method=fields.text("method") if "method" in fields.values else "api",
+        method=_method(fields),
     )
+
+
+def _method(fields: Fields) -> str:
+    """Return how the decision was said; it is kept in the receipt."""
+    method = fields.text("method") if "method" in fields.values else "api"
+    if method not in METHODS:
+        raise bad("method is none known.", f"give one of {', '.join(METHODS)}")
+    return method
 
 
 def export(call: Call) -> ApiResponse:
@@ -246,6 +257,16 @@ def pause(call: Call) -> ApiResponse:
     return json_answer({"paused": consent.restricted})
 
 
+def age(call: Call) -> ApiResponse:
+    """Keep the person's age band; purposes that leave are locked while it is not known."""
+    device = call.device()
+    band = call.fields("band").text("band")
+    if band not in AGE_BANDS:
+        raise bad("band is none known.", f"give one of {', '.join(AGE_BANDS)}")
+    device.consent.set_age_band(band)
+    return json_answer({"accepted": True})
+
+
 Route = Callable[[Call], ApiResponse]
 
 ROUTES: Final[Mapping[tuple[str, ...], Mapping[str, Route]]] = {
@@ -262,5 +283,6 @@ ROUTES: Final[Mapping[tuple[str, ...], Mapping[str, Route]]] = {
     ("react",): {"POST": react},
     ("strength",): {"PUT": strength},
     ("pause",): {"PUT": pause},
+    ("age",): {"PUT": age},
 }
 """Addresses, their parts and methods; ``*`` stands for one part of any text."""
