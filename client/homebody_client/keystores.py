@@ -25,6 +25,17 @@ from homebody_privacy.errors import IntegrityError, UsageError
 from .key_files import KEY_BYTES, FileKeyStore, PassphraseKeyStore, checked_key, from_hex, is_key
 from .secret_files import make_folder
 
+__all__ = [
+    "KEY_BYTES",
+    "VAULT_FILE",
+    "FileKeyStore",
+    "KeyStore",
+    "KeyringStore",
+    "PassphraseKeyStore",
+    "Ring",
+    "best_key_store",
+]
+
 VAULT_FILE: Final = "keys.vault"
 """Name of the vault in the folder of its key store."""
 

@@ -24,18 +24,31 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def read_secret(path: Path) -> bytes | None:
+def read_file(path: Path) -> bytes | None:
     """Return what a file holds; None if there is no file.
 
     Raises:
-        InvalidFileError: If others than the owner have rights to it.
         UsageError: If it cannot be read.
     """
     with _usable(path):
         try:
-            mode, content = path.stat().st_mode, path.read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
+
+
+def read_secret(path: Path) -> bytes | None:
+    """Return what a file holds that nobody else may read; None if there is no file.
+
+    Raises:
+        InvalidFileError: If group or others have any right to it.
+        UsageError: If it cannot be read.
+    """
+    content = read_file(path)
+    if content is None:
+        return None
+    with _usable(path):
+        mode = path.stat().st_mode
     if stat.S_IMODE(mode) & 0o077:
         raise InvalidFileError(
             f"{path}: others than the owner have rights to it", fix=f"chmod 600 {path}"

@@ -34,7 +34,7 @@ from homebody_privacy.errors import IntegrityError, UsageError
 
 from .key_files import KEY_BYTES
 from .keystores import KeyStore
-from .secret_files import make_folder, read_secret, remove_secret, replace_secret
+from .secret_files import make_folder, read_file, remove_secret, replace_secret
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -87,7 +87,7 @@ class Vault:
 
         Raises:
             IntegrityError: If the vault or its KEK is gone, or the one does not open the other.
-            InvalidFileError: If others than the owner have rights to a file.
+            InvalidFileError: If others than the owner have rights to the KEK's file.
             UsageError: If the key store or the file cannot be used now.
         """
         vault = cls(file, keys, random)
@@ -175,7 +175,7 @@ class Vault:
 
         A file that another process changed is not written over: it may have lost keys since.
         """
-        stored = read_secret(self._file)
+        stored = read_file(self._file)
         if self._unsettled:
             self._kek, _ = self._opening(stored or b"", self._store.read() or b"")
         elif stored != self._stored:
@@ -203,7 +203,7 @@ class Vault:
 
     def _settle(self) -> None:
         """Read the vault and finish or take back what a crash interrupted."""
-        held, stored = self._store.read(), read_secret(self._file)
+        held, stored = self._store.read(), read_file(self._file)
         if stored is None:
             self._begin(held)
             return

@@ -158,7 +158,9 @@ class Database:
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        elif found != [(sql,) for sql in _TABLES] or marks != [(_APPLICATION,), (_VERSION,)]:
+            return
+        ours = len(found) == len(_TABLES) and set(found) == {(sql,) for sql in _TABLES}
+        if not ours or marks != [(_APPLICATION,), (_VERSION,)]:
             raise self.broken("the list of its tables")
 
 
@@ -175,15 +177,26 @@ def _translated(path: Path) -> Iterator[None]:
             raise UsageError(
                 f"{path}: another process keeps it locked", fix="wait until that process has ended"
             ) from error
-        if code in _UNUSABLE:
+        # A damaged header, too, may say that the file is for reading only.
+        if code in _UNUSABLE and not (code == sqlite3.SQLITE_READONLY and _is_ours(path)):
             raise _unusable(path, "the disk is full, or this account lacks rights") from error
         # Our statements fit our tables: whatever else SQLite refuses comes from the file.
-        raise IntegrityError(
-            f"{path}: it is damaged or no store of homebody",
-            fix="keep the file for inspection; erase the store to begin a new one",
-        ) from error
+        raise _damaged(path) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged file in its own words
+        raise _damaged(path) from error
     except OSError as error:
         raise _unusable(path, str(error.strerror)) from error
+
+
+def _is_ours(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _damaged(path: Path) -> IntegrityError:
+    return IntegrityError(
+        f"{path}: it is damaged or no store of homebody",
+        fix="keep the file for inspection; erase the store to begin a new one",
+    )
 
 
 def _unusable(path: Path, why: str) -> UsageError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 from . import derived, outgoing, rows, segments
@@ -11,7 +12,7 @@ from .rows import NewRow, StoredRow, Value
 
 
 class Store:
-    """The store of one device. Made by ``open`` only; calls are to be made under one lock.
+    """The store of one device. Made by ``open`` only; use it under one lock.
 
     What can be read in the file without a key: numbers of rows, names of feature groups, purposes
     and derived things, and sizes. A piece that was changed, moved or exchanged does not open.
@@ -42,6 +43,19 @@ class Store:
             UsageError: If it cannot be used, or another process keeps it locked.
         """
         return cls(Database.open(path), dedupe_key)
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
 
     def segment_key(self, feature: str, purpose_keys: Mapping[str, bytes]) -> bytes | None:
         """Return the key of a feature group's rows, unwrapped by any purpose; None if none can."""
