@@ -13,9 +13,7 @@ A line that cannot be read stops the import with the number of the line and noth
 """
 
 import functools
-import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -23,6 +21,7 @@ from homebody_privacy.errors import InvalidFileError, UsageError
 
 from .event import Event
 from .parse import Mode, parse_event
+from .plain_json import read_object
 from .shapes import NotReadError, from_crm, from_ticket, from_web
 
 _MOST_LINE: Final = 65_536  # characters; a longer one is no event
@@ -92,10 +91,8 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
-        value = None
-        with suppress(ValueError, RecursionError):  # refused below: their text holds the line
-            value = json.loads(line)
-        if not isinstance(value, dict):
+        value = read_object(line)
+        if value is None:
             _refuse(path, number, "it is not one JSON object", "give one JSON object a line")
         yield number, value
 

@@ -5,6 +5,7 @@ field that the vocabulary does not know, for a name can carry data as well.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -16,7 +17,7 @@ from typing import Any, Final, Literal, NoReturn
 from homebody_privacy.errors import UsageError
 
 from .event import Event
-from .ext import checked_ext
+from .plain_json import bounded_copy, read_object
 from .rules import Rule
 from .vocabulary import EVENTS, FIELDS, NAIVE_TIME, REQUIRED
 
@@ -28,6 +29,7 @@ MOST_BYTES: Final = 65_536
 AHEAD_S: Final = 86_400
 """How far a clock may be ahead before its event is refused."""
 
+_MOST_HINTS: Final = 3  # unknown names looked at for a hint: looking costs
 _ENVELOPE: Final = frozenset({"user_id", "event", "timestamp", "event_id"})
 _RULES: Final[dict[str, dict[str, Rule]]] = {
     name: {field: FIELDS[field] for field in kind.fields} for name, kind in EVENTS.items()
@@ -66,23 +68,7 @@ def parse_event(
     if not isinstance(kind, str) or kind not in EVENTS:
         what = "must be one of the vocabulary" if "event" in given else "is missing"
         _refuse(f"field event {what}", f"use one of {', '.join(EVENTS)}")
-    rules = _RULES[kind]
-    fields: dict[str, Any] = {}
-    unknown: dict[str, Any] = {}
-    for name, value in given.items():
-        rule = rules.get(name)
-        if rule is None:
-            if name != "event":
-                unknown[name] = value
-            continue
-        problem = rule.problem(value)
-        if problem is not None:
-            _refuse_value(kind, name, value, problem)
-        if name not in _ENVELOPE:
-            fields[name] = value
-    if not _REQUIRED[kind] <= given.keys():
-        missing = next(name for name in (*REQUIRED, *EVENTS[kind].required) if name not in given)
-        _refuse(f"{kind}: field {missing} is missing", f"give {FIELDS[missing].words}")
+    fields, unknown = _checked(kind, given)
     ext = _kept(kind, unknown, mode) if unknown else {}
     given.update(ext)
     timestamp = datetime.fromisoformat(given["timestamp"]).timestamp()
@@ -112,34 +98,39 @@ def _object(data: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
         _refuse("an event must be a JSON object", "give one JSON object")
     if len(data) > MOST_BYTES:
         _refuse(f"an event has at most {MOST_BYTES} bytes", "leave out what is not of the event")
-    broken = False
-    try:
-        value = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError):  # of which JSON and Unicode errors are a part
-        broken = True
-    if broken:  # outside the handler: the parser's error holds the text and must not be chained
-        _refuse("an event must be valid JSON, no name twice, no NaN", "give one JSON object")
-    if not isinstance(value, dict):
-        _refuse("an event must be a JSON object", "give one JSON object")
+    value = read_object(data)
+    if value is None:
+        _refuse("an event must be one JSON object, no name twice, no NaN", "give one JSON object")
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name appears twice")
-    return found
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
+def _checked(kind: str, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of a kind of event, each of them right, and the unknown ones."""
+    rules = _RULES[kind]
+    fields: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for name, value in given.items():
+        rule = rules.get(name)
+        if rule is None:
+            if name != "event":
+                unknown[name] = value
+            continue
+        problem = rule.problem(value)
+        if problem is not None:
+            _refuse_value(kind, name, value, problem)
+        if name not in _ENVELOPE:
+            fields[name] = value
+    if not _REQUIRED[kind] <= given.keys():
+        missing = next(name for name in (*REQUIRED, *EVENTS[kind].required) if name not in given)
+        _refuse(f"{kind}: field {missing} is missing", f"give {FIELDS[missing].words}")
+    return fields, unknown
 
 
 def _kept(kind: str, unknown: dict[str, Any], mode: Mode) -> dict[str, Any]:
     """Return the fields to keep in ``ext``; refuse them in strict mode."""
     if mode == "strict":
         _refuse_unknown(kind, unknown)
-    ext = checked_ext(unknown)
+    ext = bounded_copy(unknown)
     if ext is None:
         _refuse(
             f"{kind}: an unknown field is not plain JSON, too deep or too large",
@@ -149,10 +140,11 @@ def _kept(kind: str, unknown: dict[str, Any], mode: Mode) -> dict[str, Any]:
 
 
 def _refuse_unknown(kind: str, unknown: Iterable[str]) -> NoReturn:
-    import difflib  # noqa: PLC0415  # on the way to a refusal only
+    from difflib import get_close_matches  # noqa: PLC0415  # on the way to a refusal only
 
     known = list(_RULES[kind])
-    near = next((m for name in unknown for m in difflib.get_close_matches(name[:64], known, 1)), "")
+    names = [name[:64] for name in itertools.islice(unknown, _MOST_HINTS)]
+    near = next((found for name in names for found in get_close_matches(name, known, 1)), "")
     hint = f"did you mean {near}? " if near else ""
     _refuse(
         f"{kind}: a field that this kind of event does not have",

@@ -66,11 +66,12 @@ class _Counts:
     def value(self, at: float) -> Value:
         if self.spec.kind == "frequency":
             return float(len(self.window))
-        newest = self.window.newest_first()
+        newest_first = self.window.newest_first()
         if self.spec.kind == "recency":
-            return (at - newest[0].at) / DAY_S if newest else float(self.spec.window_days)
+            newest = next(newest_first, None)
+            return (at - newest.at) / DAY_S if newest else float(self.spec.window_days)
         label = LABELS["role"]
-        role = next((name for entry in newest if (name := label(entry.values))), None)
+        role = next((name for entry in newest_first if (name := label(entry.values))), None)
         return {} if role is None else {role: 1.0}
 
 
@@ -170,8 +171,7 @@ class _Sessions:
     def value(self, at: float) -> Value:
         names: Counter[str] = Counter()
         events, end = 0, at
-        newest = self.window.newest_first()
-        for entry in newest:
+        for entry in self.window.newest_first():
             if end - entry.at > SESSION_GAP_S:
                 break
             events, end = events + 1, entry.at
@@ -179,7 +179,7 @@ class _Sessions:
             if name:
                 names[name] += 1
         seconds = at - end if events else 0.0
-        return session_value(self._pauses + bool(newest), events, seconds, shares(names))
+        return session_value(self._pauses + bool(len(self.window)), events, seconds, shares(names))
 
     def _enter(self, entry: Entry, beside: Neighbours) -> None:
         self._pauses += _pause(beside.before, entry) + _pause(entry, beside.after)

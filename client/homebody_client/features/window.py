@@ -5,7 +5,7 @@ row that comes late, but is still inside, is let in at once.
 """
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,9 +90,10 @@ class Window:
             self._high -= self._low
             self._low = 0
 
-    def newest_first(self) -> list[Entry]:
-        """Return the entries that count, newest first."""
-        return self._entries[self._low : self._high][::-1]
+    def newest_first(self) -> Iterator[Entry]:
+        """Yield the entries that count, newest first."""
+        for place in range(self._high - 1, self._low - 1, -1):
+            yield self._entries[place]
 
     def __len__(self) -> int:
         """Count the entries that count."""

@@ -1,7 +1,12 @@
-"""Unknown fields of an event: plain JSON of bounded size, copied."""
+"""Plain JSON as RFC 8259 means it: no name twice, no NaN, nothing that text cannot carry.
 
+Nothing here raises what a parser says, for that holds the text.
+"""
+
+import json
 import math
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NoReturn
 
 _MOST_VALUES: Final = 256
 _MOST_DEPTH: Final = 8
@@ -12,13 +17,32 @@ class _NotPlainError(Exception):
     """A value that JSON does not know, or too much of it."""
 
 
-def checked_ext(fields: dict[str, Any]) -> dict[str, Any] | None:
+def read_object(text: str | bytes) -> dict[str, Any] | None:
+    """Return the one object a JSON text holds; None if it holds anything else."""
+    value = None
+    with suppress(ValueError, RecursionError):  # JSON's and Unicode's errors are ValueErrors
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+    return value if isinstance(value, dict) else None
+
+
+def bounded_copy(fields: dict[str, Any]) -> dict[str, Any] | None:
     """Return a deep copy of unknown fields; None if they are not plain JSON or too much of it."""
     room = [_MOST_VALUES, _MOST_CHARACTERS]
     try:
         return {_text(n, room): _copy(v, room, _MOST_DEPTH) for n, v in fields.items()}
     except _NotPlainError:
         return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name appears twice")
+    return found
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _copy(value: object, room: list[int], depth: int) -> object:
