@@ -34,6 +34,10 @@ _EVENTS: Final = frozenset({*ConsentState, RESTRICTED, LIFTED})
 _BY: Final = frozenset({"DataSubject", "DataController"})
 
 
+def _is_digest(text: str) -> bool:
+    return isinstance(text, str) and len(text) in (0, 64) and _HEX.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ChainEnd:
     """How far a chain has come.
@@ -221,7 +225,3 @@ def _parsed(line: bytes) -> tuple[ConsentReceipt, bytes]:
     if canonical({"receipt": receipt.to_json(), "sig": signature.hex()}) != line:
         raise ValueError("it is not written as a receipt is")
     return receipt, signature
-
-
-def _is_digest(text: str) -> bool:
-    return isinstance(text, str) and len(text) in (0, 64) and _HEX.fullmatch(text) is not None
