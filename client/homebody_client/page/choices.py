@@ -94,8 +94,7 @@ def choices(consent: ConsentLike) -> Choices:
             if terms
         ),
         paused=consent.restricted,
-        asks_age=consent.situation().age is None
-        and any(p.leaves_device for p in purposes.values()),
+        asks_age=leaving and consent.situation().age is None,
         ages=tuple((band, words.age(band)) for band in AGE_BANDS),
     )
 
