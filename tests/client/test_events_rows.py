@@ -155,6 +155,18 @@ def test_a_row_holds_listed_fields_and_its_kind_alone(fields: set[str], kind: st
     assert row.keys() <= fields | {"event"}
 
 
+def test_an_hour_is_that_of_the_persons_clock() -> None:
+    for text, hour in (("10:45:00Z", 10), ("10:45:00+02:00", 10), ("23:45:00-05:00", 23)):
+        event = _event(timestamp=f"2026-05-15T{text}")
+        assert row_values(event, ["hour"])["hour"] == hour
+    utc = _event(timestamp="2026-05-15T22:45:00Z")
+    assert row_values(utc, ["hour"], utc_offset_s=7_200)["hour"] == 0
+    assert row_values(utc, ["hour"], utc_offset_s=-20_700)["hour"] == 17
+    written = _event(timestamp="2026-05-15T22:45:00+01:00")
+    assert row_values(written, ["hour"], utc_offset_s=7_200)["hour"] == 22
+    assert "hour" not in row_values(utc, ["device"], utc_offset_s=7_200)
+
+
 def test_time_is_kept_as_coarsely_as_the_group_asks() -> None:
     event = _event(timestamp="2026-05-15T10:45:07.5Z")
     assert row_time(event, ["product_id", "timestamp", "day"]) == event.timestamp
@@ -169,6 +181,8 @@ def test_cn_12_an_excluded_value_is_found_though_the_group_does_not_list_its_fie
     assert is_excluded(_event(category="Other"), ["category:Coffee"], ITEM)
     assert is_excluded(_event(category="Coffee"), ["category:Coffee"], {"category": "Other"})
     assert is_excluded(event, ["topic:caffeine"], ITEM)
+    assert is_excluded(_event(category=" COFFEE"), ["category:coffee", "topic:x"], None)
+    assert is_excluded(event, ["topic: Caffeine"], ITEM)
     assert is_excluded(event, ["brand:x", "product_id:SKU-987"])
     assert is_excluded(_kind("rating", rating=2), ["rating:2"])
     assert not is_excluded(event, ["category:Tea", "topic:Coffee", "product_id:SKU-98"], ITEM)

@@ -1,5 +1,7 @@
 """Point in time: an example never holds what happened after it."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,6 +59,31 @@ def test_s30_a_row_counts_once_the_time_it_is_kept_to_is_over(
     views = spec("frequency", "product_view")
     assert example_at([views], [kept], known) == {"frequency": 1.0}
     assert example_at([views], [kept], known - 1) == {"frequency": 0.0}
+
+
+_LISTS = st.sets(st.sampled_from(["timestamp", "hour", "day", "device", "price"]), max_size=3)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(0, 6 * 86_400), _LISTS), max_size=12),
+    st.integers(0, 6 * 86_400),
+)
+def test_s30_whatever_a_group_lists_an_example_holds_nothing_that_happened_later(
+    events: list[tuple[int, set[str]]], second: int
+) -> None:
+    """Judged by when things happened, which a row kept to the day does not tell any more."""
+    t = T0 + second
+    kept: list[tuple[float, Kept]] = []
+    for after, listed in events:
+        moment = datetime.fromtimestamp(T0 + after, UTC)
+        said = {**SEED, "category": "tea", "price": 3, "timestamp": f"{moment:%Y-%m-%dT%H:%M:%SZ}"}
+        event = parse_event(said, now=NOW)
+        fields = ["product_id", "category", *sorted(listed)]
+        kept.append((event.timestamp, Kept(row_time(event, fields), row_values(event, fields))))
+    every = [made for _, made in kept]
+    past = [made for happened, made in kept if happened <= t]
+    assert example_at(DEFAULT_SPECS, every, t) == example_at(DEFAULT_SPECS, past, t)
 
 
 def test_s30_an_evening_kept_as_a_day_is_not_in_an_example_of_noon() -> None:

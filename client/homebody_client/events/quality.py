@@ -26,7 +26,7 @@ MOST_VIEWS: Final = 1_000
 
 _MINUTE_S: Final = 60.0
 _EPOCH_S: Final = 946_684_800  # 2000-01-01: earlier means a clock that lost its battery
-_VIEWS: Final = frozenset({"impression", "product_view"})
+VIEWS: Final = frozenset({"impression", "product_view"})
 
 
 class Problem(StrEnum):
@@ -103,7 +103,7 @@ class Screen:
             return Finding(Problem.CLOCK_SKEW, event.timestamp)
         if event.fields.get("price", 0) < 0:
             return Finding(Problem.NEGATIVE_PRICE, event.timestamp)
-        if event.event in _VIEWS:
+        if event.event in VIEWS:
             return self._crowd(event.timestamp)
         return None
 
@@ -136,7 +136,7 @@ def screen(events: Iterable[Event], *, now: float) -> Screened:
         if finding is not None and finding.problem is Problem.TOO_MANY_VIEWS:
             bursts.append((finding.since, event.timestamp))
     for at, (event, problem) in enumerate(found):
-        if problem is None and event.event in _VIEWS and _within(event.timestamp, bursts):
+        if problem is None and event.event in VIEWS and _within(event.timestamp, bursts):
             found[at] = (event, Problem.TOO_MANY_VIEWS)
     return Screened(
         tuple(event for event, problem in found if problem is None),

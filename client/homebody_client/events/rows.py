@@ -55,9 +55,12 @@ def price_band(price: float) -> str:
     return f"{low}-{PRICE_BANDS[at]}" if at < len(PRICE_BANDS) else f"{low}+"
 
 
-def _hour(event: Event, _: Mapping[str, Any]) -> Value:
-    """Return the hour on the clock of who wrote the event: the offset is the person's."""
-    return int(event.given["timestamp"][11:13])
+def _hour(event: Event, utc_offset_s: int) -> int:
+    """Return the hour on the person's clock: as written, or from UTC by the device's offset."""
+    written: str = event.given["timestamp"]
+    if written.endswith("Z"):
+        return int((event.timestamp + utc_offset_s) // HOUR_S % 24)
+    return int(written[11:13])
 
 
 def _category(event: Event, item: Mapping[str, Any]) -> Value:
@@ -88,7 +91,7 @@ def _topics(event: Event, item: Mapping[str, Any]) -> tuple[str, ...]:
 _DERIVED: Final[Mapping[str, Callable[[Event, Mapping[str, Any]], Value]]] = {
     "timestamp": lambda event, _: event.timestamp,
     "day": lambda event, _: int(event.timestamp // DAY_S),
-    "hour": _hour,
+    "hour": lambda event, _: _hour(event, 0),
     "category": _category,
     "price_band": _price_band,
     "quantity_bucket": _quantity_bucket,
@@ -102,7 +105,11 @@ ROW_FIELDS: Final = (frozenset(FIELDS) | frozenset(_DERIVED)) - {"user_id", "eve
 
 
 def row_values(
-    event: Event, fields: Sequence[str], item: Mapping[str, Any] | None = None
+    event: Event,
+    fields: Sequence[str],
+    item: Mapping[str, Any] | None = None,
+    *,
+    utc_offset_s: int = 0,
 ) -> dict[str, Value]:
     """Return the row that a feature group keeps of an event.
 
@@ -110,6 +117,8 @@ def row_values(
         event: What happened. Secret.
         fields: What the group lists; names no row can have are passed over.
         item: What the catalog says of the product: ``category``, ``price``, ``topics``. Public.
+        utc_offset_s: Seconds the person's clock is ahead of UTC; it makes ``hour`` of a time that
+            was written in UTC. A time written with another offset shows the person's clock.
 
     Returns:
         The listed fields the event has, and its kind as ``event``. Empty if the event is not the
@@ -124,11 +133,17 @@ def row_values(
             if value is not None:
                 row[name] = value
     row.pop("event", None)
+    if "hour" in row:
+        row["hour"] = _hour(event, utc_offset_s)
     for about in (_SUBJECTS, _ATTRIBUTES):
         asked = about.intersection(fields)
         if asked:
             return {"event": event.event, **row} if asked & row.keys() else {}
     return {"event": event.event, **row} if row else {}
+
+
+def _plain(value: object) -> str:
+    return str(value).strip().casefold()
 
 
 def row_time(event: Event, fields: Iterable[str]) -> float:
@@ -151,7 +166,7 @@ def is_excluded(
     """Return whether an event holds a value that is never to be kept.
 
     Looks at the whole event and at its item, not only at the fields of the group: a category that
-    is never kept excludes the product too.
+    is never kept excludes the product too. Case and space around do not matter.
 
     Args:
         event: What happened. Secret.
@@ -162,12 +177,12 @@ def is_excluded(
     for pair in exclude:
         name, _, unwanted = pair.partition(":")
         if name == "topic":
-            if unwanted in _topics(event, known):
+            if _plain(unwanted) in {_plain(topic) for topic in _topics(event, known)}:
                 return True
             continue
         derive = _DERIVED.get(name)
         held = {event.fields.get(name), known.get(name) if name == "category" else None}
         held.add(derive(event, known) if derive else None)
-        if unwanted in {str(value) for value in held if value is not None}:
+        if _plain(unwanted) in {_plain(value) for value in held if value is not None}:
             return True
     return False
