@@ -258,6 +258,16 @@ def test_a_wrong_pass_phrase_is_a_typing_error_and_no_damage(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize("change", [{"m": 1 << 22}, {"t": 10**6}, {"v": 2}, {"p": 1}, {"x": 0}])
+def test_a_file_cannot_choose_what_stretching_costs(tmp_path: Path, change: dict[str, int]) -> None:
+    store = PassphraseKeyStore(tmp_path, PHRASE)
+    store.write(KEY)
+    store.path.write_text(json.dumps({**json.loads(store.path.read_bytes()), **change}))
+    with pytest.raises(IntegrityError, match="does not hold the key"):
+        PassphraseKeyStore(tmp_path, PHRASE).read()
+
+
+@pytest.mark.usefixtures("cheap")
 @settings(max_examples=120, deadline=None)
 @given(
     kind=st.sampled_from(["kek.key", "kek.sealed", "keys.vault"]),

@@ -29,7 +29,7 @@ def append(rows, keys):
     stored += len(rows)
     print(stored, flush=True)
 
-writer = BatchWriter(append, lambda: keys, lock=threading.RLock(), batch=32, max_delay_s=0.01)
+writer = BatchWriter(append, lambda: keys, lock=threading.RLock(), batch=32, max_delay_s=60)
 n = 0
 while True:
     values = {"event": "view", "product_id": f"P-{n}", "life": life, "n": n}
@@ -77,7 +77,8 @@ def _kill_in_a_loop(folder: Path, times: int) -> None:
         told = _killed_after(rng.uniform(0, 0.06), folder, life)
         found = _lives(folder)
         rows = sorted(found.pop(str(life)))
-        assert rows == list(range(len(rows)))  # no hole: a batch is there whole or not at all
+        assert rows == list(range(len(rows)))
+        assert len(rows) % _BATCH == 0  # a batch is there whole or not at all
         assert told <= len(rows) <= told + _BATCH  # it was killed before it could tell of the last
         assert found == kept  # and no earlier life lost anything
         kept[str(life)] = rows

@@ -2,6 +2,7 @@
 
 import sqlite3
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -154,12 +155,28 @@ def test_a_data_base_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) 
 def test_rows_lost_from_an_index_are_noticed_at_the_start(tmp_path: Path) -> None:
     filled(tmp_path).close()
     path = tmp_path / "store.sqlite"
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA writable_schema = ON")
-    db.execute("UPDATE sqlite_master SET type = 'x', sql = '' WHERE name = 'rows_of'")
-    db.close()
-    with pytest.raises(IntegrityError):
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        find = "SELECT * FROM sqlite_master WHERE name = 'rows_of'"
+        index = db.execute(find).fetchone()
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_master WHERE name = 'rows_of'")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("INSERT INTO rows SELECT 99, feature, x'01', body FROM rows WHERE seq = 1")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", index)
+    with pytest.raises(IntegrityError, match="what its pages hold"):
         opened(tmp_path)
+
+
+def test_words_of_sqlite_that_quote_broken_text_are_not_passed_on(sound: Path, place: Path) -> None:
+    whole, refused = sound.read_bytes(), 0
+    for start in range(2500, 4096, 7):  # the texts of the tables end the first page
+        _put(place, whole[:start] + b"\t\x80" + whole[start + 2 :])
+        try:
+            opened(place).close()
+        except IntegrityError:
+            refused += 1
+    assert refused > 100
 
 
 def test_a_locked_file_is_not_waited_for_without_end(
