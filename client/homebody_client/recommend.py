@@ -107,13 +107,15 @@ def recommend(
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     known = [bundle.index[name] for name in history_ids if name in bundle.index]
-    adjust = np.zeros(len(bundle.ranker), np.float32)
-    if hide_seen:
+    if hide_seen and known:
+        adjust = np.zeros(len(bundle.ranker), np.float32)
         adjust[known] = HIDE
-    top = bundle.ranker.top(known, n, adjust=adjust)
-    if len(top) < n and hide_seen:
-        seen = np.where(adjust == 0.0, np.float32(HIDE), np.float32(0.0))
-        top += bundle.ranker.top(known, n - len(top), adjust=seen)
+        top = bundle.ranker.top(known, n, adjust=adjust)
+        if len(top) < n:
+            seen = np.where(adjust == 0.0, np.float32(HIDE), np.float32(0.0))
+            top += bundle.ranker.top(known, n - len(top), adjust=seen)
+    else:
+        top = bundle.ranker.top(known, n)
     reasons = explain(bundle, known, [item for item, _ in top], titles)
     return Recommendations(
         tuple(

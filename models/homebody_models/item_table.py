@@ -1,7 +1,7 @@
 """The item table a device multiplies with: float32 if small, else int8 taken in chunks.
 
 A table of at most 4 MB in float32 is expanded once. A larger one stays int8 in memory and is
-expanded 2,048 rows at a time, which is as fast and takes a quarter of the memory.
+expanded 4,096 rows at a time, which is as fast and takes a quarter of the memory.
 """
 
 from typing import Final, Protocol
@@ -12,7 +12,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 _DENSE_BYTES: Final = 4_000_000
-_CHUNK: Final = 2_048
+_CHUNK: Final = 4_096
 
 
 class ItemTable(Protocol):
@@ -93,9 +93,11 @@ class ChunkedTable:
     def times(self, user: Array) -> Array:
         """Return the product with a user vector, shape ``(items,)``."""
         product = np.empty(len(self._rows), np.float32)
+        expanded = np.empty((_CHUNK, self.shape[1]), np.float32)  # one for all chunks
         for start in range(0, len(product), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            product[part] = self._rows[part].astype(np.float32) @ user
+            rows = self._rows[start : start + _CHUNK]
+            np.copyto(expanded[: len(rows)], rows)
+            np.dot(expanded[: len(rows)], user, out=product[start : start + _CHUNK])
         product *= self._scale
         return product
 

@@ -1,7 +1,13 @@
 """The one order of every list: by falling score, then by rising index."""
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+
+_MOST_ROWS: Final = 256
+_LEAST_ROWS: Final = 4
+_SPARE: Final = 4  # columns for each place of the list
 
 
 def serving_order(
@@ -26,11 +32,29 @@ def serving_order(
     """
     if not np.isfinite(scores).all():
         raise ValueError("scores must be finite")
-    allowed = np.arange(len(scores)) if visible is None else np.flatnonzero(visible)
-    seen = scores[allowed]
-    k = min(k, len(seen))
+    if visible is None:
+        return _best(scores, min(k, len(scores)))
+    allowed = np.flatnonzero(visible)
+    return allowed[_best(scores[allowed], min(k, len(allowed)))]
+
+
+def _best(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
+    """Return the indices of the ``k`` best of at least ``k`` scores."""
     if k <= 0:
         return np.zeros(0, np.int64)
-    least = np.partition(seen, len(seen) - k)[len(seen) - k]
-    tied = np.flatnonzero(seen >= least)  # partition alone would pick arbitrary ones
-    return allowed[tied[np.lexsort((tied, -seen[tied]))][:k]].astype(np.int64)
+    tied = np.flatnonzero(scores >= _bound(scores, k))  # partition alone would pick arbitrary ones
+    return tied[np.lexsort((tied, -scores[tied]))][:k].astype(np.int64)
+
+
+def _bound(scores: npt.NDArray[np.floating], k: int) -> np.floating:
+    """Return a score that at least ``k`` items reach, and few more.
+
+    In a table of the scores ``k`` columns have their largest entry at or above the k-th largest of
+    such entries: one pass over the scores, where selecting among all of them takes many.
+    """
+    rows = min(_MOST_ROWS, len(scores) // (_SPARE * k))
+    if rows >= _LEAST_ROWS:
+        columns = len(scores) // rows
+        scores = scores[: rows * columns].reshape(rows, columns).max(axis=0)
+    bound: np.floating = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return bound

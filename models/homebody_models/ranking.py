@@ -94,11 +94,15 @@ class Ranker:
         Raises:
             ValueError: If an index is not of the catalog, or a number is not finite.
         """
-        scores = self._bias.copy()
         items, weights = self._slots(history, gain)
         if len(items) and self.encoder != "none":
-            scores += self._table.times(self._users(items, weights[None], gain)[0])
-            np.add.at(scores, items, (gain * self._repeat * normalised(weights)).astype(np.float32))
+            scores = self._table.times(self._users(items, weights[None], gain)[0])
+            scores += self._bias
+            if self._repeat:
+                own = (gain * self._repeat * normalised(weights)).astype(np.float32)
+                np.add.at(scores, items, own)
+        else:
+            scores = self._bias.copy()
         if adjust is not None:
             scores += self._checked(adjust)
         return scores

@@ -4,14 +4,14 @@ Each number below is a sum over a product's own events, so what is known without
 is known less its entry. That is what makes reasons exact.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from homebody_client.serving.interactions import CHOICES, INTEREST, VIEWS, Interaction
+from homebody_client.serving.interactions import CHOICES, INTEREST, OPINIONS, VIEWS, Interaction
 from homebody_client.serving.query import Query
 from homebody_client.serving.shelf import Shelf
 
@@ -19,7 +19,7 @@ MOST_EVENTS: Final = 1_000
 """Newest events that count."""
 
 _HALF_LIFE_S: Final = 3_600.0  # of the session's interest: an hour later a view counts half
-_BUCKETS: Final = (5, 11, 14, 18, 22)  # night, morning, midday, afternoon, evening, night
+_BUCKETS: Final = (0,) * 5 + (1,) * 6 + (2,) * 3 + (3,) * 4 + (4,) * 4 + (0,) * 2  # by hour
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def hour_bucket(hour: int) -> int:
         >>> [hour_bucket(hour) for hour in (0, 5, 11, 14, 18, 22)]
         [0, 1, 2, 3, 4, 0]
     """
-    return sum(hour >= start for start in _BUCKETS) % len(_BUCKETS)
+    return _BUCKETS[hour]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,28 +99,26 @@ def gather(shelf: Shelf, interactions: Sequence[Interaction], query: Query) -> E
     products = list(dict.fromkeys([number for number, _ in events] + cart))
     row = {number: i for i, number in enumerate(products)}
     n = len(products)
-    interest, opinion, verbs = np.zeros(n), np.zeros(n), [""] * n
+    interest, opinion, verbs = [0.0] * n, [0.0] * n, [""] * n
     for number, event in events:
         i = row[number]
         age = max(0.0, query.now - event.at)
-        interest[i] += INTEREST.get(event.event, 0.0) * 0.5 ** (age / _HALF_LIFE_S)
-        said = event.opinion()
-        opinion[i] = opinion[i] if said is None else said
+        interest[i] += INTEREST[event.event] * 0.5 ** (age / _HALF_LIFE_S)
+        if event.event in OPINIONS:
+            said = event.opinion()
+            opinion[i] = opinion[i] if said is None else said
         verbs[i] = event.event
     for number in cart:
         verbs[row[number]] = "cart"
-    array = np.array(products, np.int64)
-    bucket = None if query.hour is None else hour_bucket(query.hour)
+    array, said_last = np.array(products, np.int64), np.array(opinion)
     return Evidence(
         history=_history(events, cart, opinion, row, shelf.known),
         products=array,
         codes=shelf.codes[array],
-        interest=np.where(opinion < 0.0, 0.0, interest),
-        opinion=opinion,
-        hour=_moment(
-            events, row, bucket, lambda e: None if e.hour is None else hour_bucket(e.hour)
-        ),
-        device=_moment(events, row, query.device, lambda e: e.device),
+        interest=np.where(said_last < 0.0, 0.0, interest),
+        opinion=said_last,
+        hour=_hours(events, row, query.hour),
+        device=_devices(events, row, query.device),
         verbs=tuple(verbs),
         cart=np.isin(array, cart),
     )
@@ -141,7 +139,7 @@ def _newest(shelf: Shelf, interactions: Sequence[Interaction]) -> list[tuple[int
 def _history(
     events: Sequence[tuple[int, Interaction]],
     cart: Sequence[int],
-    opinion: Floats,
+    opinion: Sequence[float],
     row: Mapping[int, int],
     known: int,
 ) -> npt.NDArray[np.int64]:
@@ -165,19 +163,30 @@ def _history(
     return np.array(history, np.int64)
 
 
-def _moment(
-    events: Sequence[tuple[int, Interaction]],
-    row: Mapping[int, int],
-    now: object,
-    moment: Callable[[Interaction], object],
+def _hours(
+    events: Sequence[tuple[int, Interaction]], row: Mapping[int, int], hour: int | None
 ) -> Moment | None:
-    """Count events by whether their moment is like the present one."""
-    if now is None:
+    if hour is None:
         return None
-    total, like_now = np.zeros(len(row)), np.zeros(len(row))
-    for number, event in events:
-        then = moment(event)
-        if then is not None and INTEREST[event.event] > 0.0:
+    now = hour_bucket(hour)
+    told = [(n, e.event, _BUCKETS[e.hour] == now) for n, e in events if e.hour is not None]
+    return _moment(told, row)
+
+
+def _devices(
+    events: Sequence[tuple[int, Interaction]], row: Mapping[int, int], device: str | None
+) -> Moment | None:
+    if device is None:
+        return None
+    told = [(n, e.event, e.device == device) for n, e in events if e.device is not None]
+    return _moment(told, row)
+
+
+def _moment(told: Sequence[tuple[int, str, bool]], row: Mapping[int, int]) -> Moment:
+    """Count events by whether their moment is like the present one."""
+    total, like_now = [0.0] * len(row), [0.0] * len(row)
+    for number, event, alike in told:
+        if INTEREST[event] > 0.0:
             total[row[number]] += 1.0
-            like_now[row[number]] += then == now
-    return Moment(total=total, like_now=like_now)
+            like_now[row[number]] += alike
+    return Moment(total=np.array(total), like_now=np.array(like_now))

@@ -34,6 +34,9 @@ CHOICES: Final = frozenset(
 )
 """Events of choosing: each is an entry of the model's history."""
 
+OPINIONS: Final = frozenset({"like", "dislike", "dismiss", "rating"})
+"""Events in which the person says what they think of a product."""
+
 _OPINION: Final[Mapping[str, float]] = MappingProxyType(
     {"like": 1.0, "dislike": -2.0, "dismiss": -1.5}
 )

@@ -10,9 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from homebody_client.explain import EXPLORE, RULE, Reason
 from homebody_client.recommend import (
     NO_HISTORY,
@@ -20,32 +17,28 @@ from homebody_client.recommend import (
     Recommendation,
     Recommendations,
 )
-from homebody_client.serving.adaptation import added
 from homebody_client.serving.evidence import Evidence, gather
+from homebody_client.serving.filling import Filler, Mask
 from homebody_client.serving.interactions import Interaction
 from homebody_client.serving.query import Query
-from homebody_client.serving.reasons import Setting, reasons
+from homebody_client.serving.reasons import reasons
 from homebody_client.serving.rules import Outcome, RuleBook
+from homebody_client.serving.scoring import Floats, Setting, scores, similarity
 from homebody_client.serving.sensitive import SENSITIVE_TOPICS
 from homebody_client.serving.shelf import Shelf, build_shelf
 from homebody_client.serving.surfaces import SURFACES, Surface, find_surface
 from homebody_models.bundle import ModelBundle
 from homebody_models.catalog import ItemCatalog
-from homebody_models.diversity import Place, Taste, candidates, choose
+from homebody_models.diversity import Place
 from homebody_privacy.errors import UsageError
 
 NO_MODEL: Final = "no-model"
 STRENGTH_ZERO: Final = "strength-zero"
 CONTROL_ARM: Final = "control-arm"
 _FULL: Final = 100
-_SIMILARITY: Final = 3.0
-_FRESHNESS: Final = 0.25
 _ID_BYTES: Final = 16
 _NO_RULES: Final = RuleBook()
 _BESIDE: Final = "product"
-
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 def fresh_id() -> str:
@@ -143,11 +136,11 @@ class ListMaker:
             ``fallback_reason`` the items, scores and reasons do not depend on ``interactions``.
         """
         call = self._work_out(interactions, query, fallback_reason)
-        pinned = self._pinned(call)
-        places, relaxed = self._fill(call, [place.item for place in pinned])
-        places = [*pinned, *places]
-        listed = [place.item for place in places]
-        told = reasons(call.setting, listed)
+        filler = Filler(
+            call.setting, call.surface, scores=call.scores, visible=call.visible, rng=query.rng
+        )
+        places, relaxed = filler.fill(self._pinned(call), query.n)
+        told = reasons(call.setting, [place.item for place in places])
         return Recommendations(
             items=tuple(
                 Recommendation(
@@ -187,6 +180,21 @@ class ListMaker:
         call = self._work_out(interactions, query, fallback_reason)
         return self._told(call, Place(item), reasons(call.setting, [item])[0])
 
+    def scores(
+        self,
+        interactions: Sequence[Interaction],
+        query: Query,
+        *,
+        fallback_reason: str | None = None,
+    ) -> Floats:
+        """Return the score of everything on the shelf, in its numbering. Secret.
+
+        Raises:
+            UsageError: As in ``make``.
+            PolicyViolationError: As in ``make``.
+        """
+        return self._work_out(interactions, query, fallback_reason).scores
+
     def _told(self, call: _Call, place: Place, reason: Reason) -> Reason:
         """Return the reason of an item that a rule or a draw placed, else its own."""
         text = call.outcome.pins.get(self._shelf.ids[place.item])
@@ -204,11 +212,12 @@ class ListMaker:
         knows_facts = reason is None or reason in {CONTROL_ARM, NO_HISTORY, UNKNOWN_HISTORY}
         outcome = self._rules.apply(query.facts if knows_facts else {}, surface.name)
         gain = query.strength / _FULL if evidence is not None else 0.0
+        beside = surface.name == _BESIDE
         setting = Setting(
             shelf=self._shelf,
             evidence=evidence,
             gain=gain,
-            similarity=self._similarity(query, surface),
+            similarity=similarity(self._shelf, query.product_id) if beside else None,
             freshness=self._fresh(query.now),
         )
         return _Call(
@@ -217,7 +226,7 @@ class ListMaker:
             setting=setting,
             outcome=outcome,
             fallback_reason=reason,
-            scores=self._scores(setting, outcome),
+            scores=scores(setting, outcome),
             visible=self._allowed(surface, query, outcome),
         )
 
@@ -237,37 +246,6 @@ class ListMaker:
         if len(evidence):
             return evidence, None
         return None, UNKNOWN_HISTORY if interactions else NO_HISTORY
-
-    def _scores(self, setting: Setting, outcome: Outcome) -> Floats:
-        shelf, evidence = self._shelf, setting.evidence
-        scores = shelf.base.copy()
-        if evidence is not None and shelf.ranker is not None:
-            scores[: shelf.known] = shelf.ranker.scores(evidence.history, gain=setting.gain)
-            local = added(evidence, shelf.codes, len(shelf.categories))
-            scores += np.float32(setting.gain * shelf.spread) * local
-        if setting.freshness is not None:
-            scores += np.float32(_FRESHNESS * shelf.spread) * setting.freshness
-        if setting.similarity is not None:
-            scores += setting.similarity
-        if outcome.lift:
-            lift = [outcome.lift.get(name, 0.0) for name in shelf.categories]
-            table = shelf.spread * np.array([*lift, 0.0])
-            scores += table.astype(np.float32)[shelf.codes]
-        return scores
-
-    def _similarity(self, query: Query, surface: Surface) -> Floats | None:
-        """Return what being like the product shown adds; public, for it follows from the page."""
-        shelf = self._shelf
-        item = None if query.product_id is None else shelf.index.get(query.product_id)
-        if surface.name != _BESIDE or item is None:
-            return None
-        like = np.zeros(len(shelf), np.float32)
-        if shelf.ranker is not None and item < shelf.known:
-            like[: shelf.known] = shelf.ranker.likeness(item)
-        if shelf.codes[item] >= 0:
-            like += np.float32(0.5) * (shelf.codes == shelf.codes[item])
-        like[item] = 0.0
-        return np.float32(_SIMILARITY * shelf.spread) * like
 
     def _fresh(self, now: float) -> Floats | None:
         day = int(now // 86_400)
@@ -291,85 +269,3 @@ class ListMaker:
         index = self._shelf.index
         numbers = [index[name] for name in call.outcome.pins if name in index]
         return [Place(number) for number in numbers if call.visible[number]][: call.query.n]
-
-    def _fill(self, call: _Call, listed: list[int]) -> tuple[list[Place], bool]:
-        """Fill the list: new, then seen, then unwanted; and again without the cap if it must be."""
-        shelf, surface, n = self._shelf, call.surface, call.query.n
-        cap = surface.cap(n)
-        room = None
-        if cap is not None and shelf.categories:
-            room = np.full(len(shelf.categories), cap, np.int64)
-            codes = shelf.codes[listed]
-            np.subtract.at(room, codes[codes >= 0], 1)
-        stages = self._stages(call)
-        places: list[Place] = []
-        for limit in (room, None) if room is not None else (None,):
-            for stage in stages:
-                need = n - len(listed) - len(places)
-                if need <= 0:
-                    return places, False
-                done = np.array([*listed, *(place.item for place in places)], np.int64)
-                relaxed = room is not None and limit is None
-                more = self._choose(call, stage, need, done, limit)
-                if relaxed and more:
-                    places += more
-                    continue
-                places += more
-        need = n - len(listed) - len(places)
-        return places, room is not None and need >= 0 and self._over(places, listed, cap)
-
-    def _over(self, places: Sequence[Place], listed: Sequence[int], cap: int | None) -> bool:
-        codes = self._shelf.codes[[*listed, *(place.item for place in places)]]
-        counts = np.bincount(codes[codes >= 0])
-        return cap is not None and bool((counts > cap).any())
-
-    def _stages(self, call: _Call) -> list[Mask]:
-        """Return what to list first, and what only where that does not fill the list."""
-        evidence, visible = call.setting.evidence, call.visible
-        if evidence is None:
-            return [visible]
-        unwanted = np.zeros(len(visible), np.bool_)
-        unwanted[evidence.unwanted()] = True
-        seen = np.zeros(len(visible), np.bool_)
-        if call.surface.hide_seen:
-            seen[evidence.chosen()] = True
-        return [visible & ~seen & ~unwanted, visible & seen & ~unwanted, visible & unwanted]
-
-    def _choose(
-        self,
-        call: _Call,
-        stage: Mask,
-        need: int,
-        done: npt.NDArray[np.int64],
-        room: npt.NDArray[np.int64] | None,
-    ) -> list[Place]:
-        shelf, surface = self._shelf, call.surface
-        mask = stage
-        if len(done):
-            mask = stage.copy()
-            mask[done] = False
-        pool = candidates(call.scores, need, visible=mask, room=room, groups=shelf.codes)
-        taste = Taste(
-            mmr=surface.mmr,
-            explore=surface.explore if call.setting.evidence is not None else 0.0,
-            rng=call.query.rng,
-        )
-        return choose(
-            pool,
-            call.scores,
-            need,
-            taste,
-            vectors=self._vectors if shelf.ranker is not None else None,
-            groups=shelf.codes,
-            room=room,
-            listed=done,
-        )
-
-    def _vectors(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.floating]:
-        """Return rows for similarity; an item the model does not know is like nothing."""
-        shelf = self._shelf
-        if shelf.ranker is None:
-            return np.zeros((len(items), 0))
-        inside = items < shelf.known
-        rows = shelf.ranker.vectors(np.where(inside, items, 0))
-        return rows * inside[:, None]

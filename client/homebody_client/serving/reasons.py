@@ -7,7 +7,6 @@ sentence names nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -30,12 +29,12 @@ from homebody_client.explain import (
 )
 from homebody_client.serving.adaptation import Drops, drops
 from homebody_client.serving.evidence import Evidence
+from homebody_client.serving.scoring import Setting
 from homebody_client.serving.shelf import Shelf
 
 _LEAST: Final = 1e-6  # of the spread: less is rounding
 _MOST_CAUSES: Final = 10
 _FRESH: Final = 0.5
-_PART: Final = 0.5  # a first cause of less than this share is told as one among others
 _VERBS: Final = {
     "product_view": "looked at",
     "view": "looked at",
@@ -48,25 +47,6 @@ _VERBS: Final = {
 }
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What a list was made from, as far as reasons need it. Secret.
-
-    Attributes:
-        shelf: What can be listed.
-        evidence: What is known of the person; None in a list for all.
-        gain: Strength of personalisation in [0, 1].
-        similarity: What being like the product shown adds to each item; None elsewhere.
-        freshness: How new each item is; None where nothing says so.
-    """
-
-    shelf: Shelf
-    evidence: Evidence | None = field(repr=False)
-    gain: float
-    similarity: npt.NDArray[np.float32] | None = field(default=None, repr=False)
-    freshness: npt.NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 def reasons(setting: Setting, items: Sequence[int]) -> list[Reason]:

@@ -70,7 +70,7 @@ SURFACES: Final[Mapping[str, Surface]] = MappingProxyType(
     {
         surface.name: surface
         for surface in (
-            Surface(name="home", category_cap=5, mmr=0.1),
+            Surface(name="home", category_cap=5, mmr=0.2),
             Surface(name="product"),
             Surface(name="cart", category_cap=5),
         )
