@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from homebody_privacy.errors import IntegrityError, UsageError
 
 from .key_files import KEY_BYTES, FileKeyStore, PassphraseKeyStore, checked_key, from_hex, is_key
-from .secret_files import make_folder
+from .secret_files import make_folder, remove_secret
 
 __all__ = [
     "KEY_BYTES",
@@ -34,6 +34,7 @@ __all__ = [
     "PassphraseKeyStore",
     "Ring",
     "best_key_store",
+    "forget_keys",
 ]
 
 VAULT_FILE: Final = "keys.vault"
@@ -169,6 +170,26 @@ def best_key_store(folder: Path, profile_id: str, *, passphrase: str | None = No
             fix="install keyring and log in where that key store is unlocked",
         )
     return plain if passphrase is None else PassphraseKeyStore(folder, passphrase)
+
+
+def forget_keys(folder: Path, profile_id: str) -> None:
+    """Destroy a profile's KEK wherever it lies, and its vault: the next start is a first one.
+
+    For a profile whose vault does not open any more; one that opens is destroyed by itself.
+
+    Args:
+        folder: Folder of the vault.
+        profile_id: As for ``best_key_store``.
+
+    Raises:
+        UsageError: If a file cannot be removed, or the key store of the OS does not answer.
+    """
+    remove_secret(folder / "kek.key")
+    remove_secret(folder / "kek.sealed")
+    ring = _os_ring()
+    if ring is not None:
+        KeyringStore(ring, profile_id).erase()
+    remove_secret(folder / VAULT_FILE)
 
 
 def _ring_errors() -> tuple[type[Exception], ...]:

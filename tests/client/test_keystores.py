@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import keyring
@@ -19,6 +19,7 @@ from homebody_client.keystores import (
     KeyStore,
     PassphraseKeyStore,
     best_key_store,
+    forget_keys,
 )
 from homebody_client.vault import Vault
 from homebody_privacy.errors import HomebodyError, IntegrityError, InvalidFileError, UsageError
@@ -198,6 +199,29 @@ def test_a_key_store_of_the_os_that_is_out_of_reach_is_not_replaced(
     ring.entries = dict.fromkeys(ring.entries, "no key")
     with pytest.raises(IntegrityError, match="is no key"):
         Vault.open(file, _best(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["os-keyring", "passphrase", "file"])
+def test_a_profile_whose_vault_is_lost_can_be_begun_anew(
+    tmp_path: Path, ring: MemoryRing, kind: str, cheap: None
+) -> None:
+    del cheap
+    keyring.set_keyring(ring if kind == "os-keyring" else fail.Keyring())  # type: ignore[no-untyped-call]
+    phrase = PHRASE if kind == "passphrase" else None
+    file = tmp_path / "keys.vault"
+    Vault.open(file, best_key_store(tmp_path, PROFILE, passphrase=phrase)).change({"note": 1})
+    losses: list[Callable[[], object]] = [lambda: file.write_bytes(b"lost"), file.unlink]
+    for lose in losses:
+        lose()
+        store = best_key_store(tmp_path, PROFILE, passphrase=phrase)
+        assert store.kind == kind
+        with pytest.raises(IntegrityError):
+            Vault.open(file, store)
+        forget_keys(tmp_path, PROFILE)
+        forget_keys(tmp_path, PROFILE)
+        assert (list(tmp_path.iterdir()), ring.entries) == ([], {})
+        again = best_key_store(tmp_path, PROFILE, passphrase=phrase)
+        assert Vault.open(file, again).names() == ()
 
 
 def test_keyring_is_loaded_only_where_it_is_needed(tmp_path: Path) -> None:
