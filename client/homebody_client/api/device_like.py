@@ -10,7 +10,7 @@ from typing import Protocol
 
 from homebody_client.explain import Reason
 from homebody_client.recommend import Recommendations
-from homebody_privacy.consent import Closed, Decision, Situation
+from homebody_privacy.consent import Closed, Decision
 from homebody_privacy.consent_terms import ConsentTerms
 
 
@@ -34,7 +34,7 @@ class Known:
 
 
 class ConsentLike(Protocol):
-    """The person's decisions."""
+    """The person's decisions; ``consent.book.ConsentBook`` is one."""
 
     @property
     def terms(self) -> ConsentTerms | None:
@@ -44,8 +44,13 @@ class ConsentLike(Protocol):
     def restricted(self) -> bool:
         """Whether everything is paused (GDPR Art. 18)."""
 
-    def situation(self) -> Situation:
-        """Return what the judge of consent looks at: age band and opt-out signals among it."""
+    @property
+    def age_band(self) -> str | None:
+        """The person's age band, one of ``consent.AGE_BANDS``; None while not known."""
+
+    @property
+    def signals(self) -> Mapping[str, bool | None]:
+        """Opt-out signals by name: True is on, None cannot be read."""
 
     def why(self, purpose: str, feature: str) -> Closed | None:
         """Return why a feature group may not be used for a purpose now; None if it may."""
@@ -74,7 +79,7 @@ class ConsentLike(Protocol):
     def withdraw(self, purpose: str, *, method: str = "api") -> object:
         """Take a yes back; what was kept for it is erased when this returns."""
 
-    def set_age_band(self, band: str | None) -> object:
+    def set_age_band(self, band: str) -> object:
         """Keep the person's age band, asked once; one of ``consent.AGE_BANDS``."""
 
     def restrict(self) -> object:

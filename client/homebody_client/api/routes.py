@@ -54,10 +54,11 @@ class Call:
 
 def recommendations(call: Call) -> ApiResponse:
     """Answer with a list; it is never empty and never an error for want of consent."""
-    device = call.device("n", "surface", "product_id", "cart")
-    surface = call.target.text("surface") or "home"
-    product_id = call.target.text("product_id")
-    cart = Fields({"cart": list(call.target.query.get("cart", ()))}).texts("cart")
+    target = call.target
+    target.only(*SELECTORS, "n", "surface", "product_id", "cart")
+    surface = target.text("surface") or "home"
+    product_id = target.text("product_id")
+    cart = Fields({"cart": list(target.query.get("cart", ()))}).texts("cart")
     if surface not in SURFACES:
         raise bad("surface is none this device has.", f"give one of {', '.join(SURFACES)}")
     if (surface == "product") != (product_id is not None) or (cart and surface != "cart"):
@@ -65,7 +66,8 @@ def recommendations(call: Call) -> ApiResponse:
             "The surface and its item do not go together.",
             "give product_id with surface=product only, cart with surface=cart only",
         )
-    number = call.target.number("n", 1, 100, 10)
+    number = target.number("n", 1, 100, 10)
+    device = chosen(call.profiles, target)[1]
     found = device.recommend(surface=surface, n=number, product_id=product_id, cart=cart)
     return json_answer(answers.list_json(found))
 
@@ -167,10 +169,9 @@ def export(call: Call) -> ApiResponse:
 
 def erase(call: Call) -> ApiResponse:
     """Erase everything of the person; the body must say ``{"confirm": "erase"}``."""
-    device = call.device()
     if call.fields("confirm").values.get("confirm") != ERASE_WORD:
         raise bad("The erase is not confirmed.", 'send {"confirm": "erase"}')
-    device.erase()
+    call.device().erase()
     return json_answer({"erased": True})
 
 
@@ -181,8 +182,8 @@ def model(call: Call) -> ApiResponse:
 
 def egress(call: Call) -> ApiResponse:
     """Answer with what left, oldest first."""
-    device = call.device("n")
-    entries = device.egress.tail(call.target.number("n", 1, _TAIL, 50))
+    number = call.target.number("n", 1, _TAIL, 50)
+    entries = call.device("n").egress.tail(number)
     return json_answer({"entries": [answers.left_json(entry) for entry in entries]})
 
 

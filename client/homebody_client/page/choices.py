@@ -1,6 +1,6 @@
 """The switches of the page: where each stands, and what each of its two buttons sends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -94,19 +94,24 @@ def choices(consent: ConsentLike) -> Choices:
             if terms
         ),
         paused=consent.restricted,
-        asks_age=leaving and consent.situation().age is None,
+        asks_age=leaving and consent.age_band is None,
         ages=tuple((band, words.age(band)) for band in AGE_BANDS),
     )
 
 
-def _switch(consent: ConsentLike, terms: ConsentTerms, purpose: str, feature: str) -> Switch:
+def _switch(
+    consent: ConsentLike,
+    terms: ConsentTerms,
+    purpose: str,
+    feature: str,
+) -> Switch:
     decision = consent.decision(purpose)
     chosen = list(decision.features) if decision.holds else []
     yes = feature in chosen
     group = terms.groups[feature]
     closed = consent.why(purpose, feature)
     others = [name for name in chosen if name != feature]
-    over = _over_signal(consent, terms, terms.purposes[purpose])
+    over = _over_signal(consent.signals, terms, terms.purposes[purpose])
     strict = group.sensitivity in STRICT_SENSITIVITIES
     return Switch(
         feature=feature,
@@ -128,8 +133,10 @@ def _switch(consent: ConsentLike, terms: ConsentTerms, purpose: str, feature: st
     )
 
 
-def _over_signal(consent: ConsentLike, terms: ConsentTerms, purpose: PurposeTerms) -> bool:
-    signals = consent.situation().signals
+def _over_signal(
+    signals: Mapping[str, bool | None], terms: ConsentTerms, purpose: PurposeTerms
+) -> bool:
+    """Return whether a yes would go against an opt-out signal that is on."""
     on = any(signals.get(name) for name in terms.signals)
     return purpose.leaves_device and terms.honour_gpc and on
 

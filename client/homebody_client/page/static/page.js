@@ -95,9 +95,11 @@
     refresh(panelOf(elt));
   });
   on("htmx:responseError", (event) => {
-    if (event.detail.xhr.status === 401) return close();
+    const { xhr, requestConfig, elt } = event.detail;
+    if (xhr.status === 401) return close();
+    if (xhr.status === 503 && requestConfig.verb === "get") return setTimeout(refresh, 300, panelOf(elt));
     let said = { message: "The device could not do that.", fix: "" };
-    try { said = JSON.parse(event.detail.xhr.responseText).error; } catch { /* no words came */ }
+    try { said = JSON.parse(xhr.responseText).error; } catch { /* no words came */ }
     complain(`${said.message} ${said.fix}`.trim());
   });
   on("htmx:sendError", () => complain("The device does not answer. Is it still running?"));
