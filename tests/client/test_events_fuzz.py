@@ -29,7 +29,7 @@ def _try(data: Any, mode: Any) -> Event | None:  # noqa: ANN401  # of any shape
     return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(anything() | near_events(), _MODES)
 def test_any_json_is_an_event_or_a_refusal(data: Any, mode: Any) -> None:  # noqa: ANN401  # any JSON
     event = _try(data, mode)
@@ -39,13 +39,13 @@ def test_any_json_is_an_event_or_a_refusal(data: Any, mode: Any) -> None:  # noq
         assert event_json(event) == data
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.text(st.characters()) | st.binary(), _MODES)
 def test_any_text_and_any_bytes_are_refused_quietly(data: Any, mode: Any) -> None:  # noqa: ANN401  # either
     assert _try(data, mode) is None
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(st.data(), _MODES)
 def test_bytes_changed_anywhere_are_an_event_or_a_refusal(data: st.DataObject, mode: Any) -> None:  # noqa: ANN401  # a literal
     raw = bytearray(json.dumps(fullest("purchase")).encode())

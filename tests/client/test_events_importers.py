@@ -156,6 +156,18 @@ def test_s02_a_bad_line_of_csv_is_named_by_number_and_not_shown(
     assert "4711" not in str(error) + error.fix
 
 
+def test_s02_numbers_that_are_none_are_refused_and_empty_lines_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.csv"
+    for text in ("4711,00", "12.50 EUR", "1e3", "nan", "0x10", "٤"):
+        path.write_text(
+            "Contact ID,Activity Type,Activity Date,Product Code,Unit Price\n\n"
+            f'12345,Order,2026-05-15T10:45:00Z,SKU-1,"{text}"\n',
+            "utf-8",
+        )
+        error = _refusal(read_crm, path)
+        assert str(error).startswith(f"{path}: line 3: purchase: field price must be a number")
+
+
 def test_s02_an_export_without_offsets_is_read_with_the_one_named(tmp_path: Path) -> None:
     path = tmp_path / "local.csv"
     path.write_text(

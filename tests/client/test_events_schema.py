@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from homebody_client.events import EVENTS, event_schema, parse_event
+from homebody_client.events.rules import Text
 from homebody_client.events.schema import DIALECT
 from homebody_privacy.errors import UsageError
 
@@ -51,7 +52,7 @@ def _required(kind: str) -> tuple[str, ...]:
     return EVENTS[kind].required
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(near_events())
 @example(SEED)
 @example({**SEED, "product_id": "a\n"})
@@ -76,6 +77,12 @@ def test_s26_schema_and_parser_agree_on_any_json(data: Any) -> None:  # noqa: AN
 def test_what_lax_mode_reads_fits_the_lax_schema(data: dict[str, Any]) -> None:
     if _parses(data, "lax"):
         assert _LAX.is_valid(data)
+
+
+def test_a_rule_that_nothing_can_follow_cannot_be_made() -> None:
+    for rule in ({"most": 0}, {"most": 3, "pattern": "^[A-Z]$"}):
+        with pytest.raises(ValueError, match="must end with END"):
+            Text(**rule)
 
 
 def test_every_leap_day_is_known() -> None:

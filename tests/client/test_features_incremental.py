@@ -43,7 +43,7 @@ def _check(running: Incremental, rows: Iterable[Kept], at: float) -> None:
         assert _close(value, compute(wanted, known, at)), wanted.name
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(streams(), st.lists(st.floats(0, 45 * DAY), max_size=6))
 def test_s28_rows_in_any_order_give_what_all_at_once_give(
     rows: list[Kept], times: list[float]
@@ -55,7 +55,7 @@ def test_s28_rows_in_any_order_give_what_all_at_once_give(
         _check(running, rows, T0 + second)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(streams(), st.floats(0, 20 * DAY), st.data())
 def test_s28_rows_that_come_between_questions_and_late_count_too(
     rows: list[Kept], late: float, data: st.DataObject

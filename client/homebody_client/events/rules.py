@@ -8,7 +8,7 @@ digits than ten).
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Protocol
 
 END: Final = r"(?![\s\S])"
@@ -46,6 +46,7 @@ class Text:
     """
 
     most: int
+    _: KW_ONLY
     pattern: str = CLEAN
     like: str = ""
     _match: Callable[[str], re.Match[str] | None] = field(init=False, repr=False, compare=False)
@@ -114,6 +115,7 @@ class Number:
 
     least: int
     most: int
+    _: KW_ONLY
     whole: bool = False
 
     @property

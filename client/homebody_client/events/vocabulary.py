@@ -6,7 +6,7 @@ A product may be anything an app recommends. A negative ``price`` is well formed
 that tell people apart.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -35,8 +35,8 @@ FIELDS: Final = MappingProxyType[str, Rule](
         "event_id": Text(128),
         "timestamp": Text(
             35,
-            f"^{_DATE}T{_CLOCK}{_OFFSET}{END}",
-            "a time of RFC 3339 with its offset, such as 2026-05-15T10:45:00Z",
+            pattern=f"^{_DATE}T{_CLOCK}{_OFFSET}{END}",
+            like="a time of RFC 3339 with its offset, such as 2026-05-15T10:45:00Z",
         ),
         "device": Choice(DEVICES),
         "session_id": Text(128),
@@ -44,7 +44,9 @@ FIELDS: Final = MappingProxyType[str, Rule](
         "category": Text(128),
         "price": Number(-1_000_000_000, 1_000_000_000),
         "quantity": Number(1, 100_000, whole=True),
-        "currency": Text(3, f"^[A-Z]{{3}}{END}", "a currency of ISO 4217, such as EUR"),
+        "currency": Text(
+            3, pattern=f"^[A-Z]{{3}}{END}", like="a currency of ISO 4217, such as EUR"
+        ),
         "order_id": Text(128),
         "surface": Text(32),
         "position": Number(0, 10_000, whole=True),
@@ -83,6 +85,7 @@ class EventType:
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
+    _: KW_ONLY
     weight: float
 
     @property
@@ -98,21 +101,21 @@ _JUDGED: Final = ("category", "surface", "recommendation_id")
 
 EVENTS: Final = MappingProxyType(
     {
-        "impression": EventType(("product_id",), _SHOWN, 0.0),
-        "product_view": EventType(("product_id",), _SHOWN, 1.0),
-        "search": EventType(("query",), ("results", "category"), 1.0),
-        "add_to_cart": EventType(("product_id",), _BOUGHT, 2.0),
-        "purchase": EventType(("product_id",), (*_BOUGHT, "order_id"), 3.0),
-        "rating": EventType(("product_id", "rating"), _JUDGED, 0.0),
-        "like": EventType(("product_id",), _JUDGED, 3.0),
-        "dislike": EventType(("product_id",), _JUDGED, -3.0),
-        "dismiss": EventType(("product_id",), (*_JUDGED, "cause"), -2.0),
-        "dwell": EventType(("product_id", "seconds"), _JUDGED, 1.0),
-        "transaction": EventType(("amount", "currency"), ("category", "merchant"), 1.0),
-        "feature_used": EventType(("feature",), ("role", "seconds"), 1.0),
-        "email_open": EventType(("campaign_id",), ("product_id", "category"), 1.0),
-        "session_start": EventType((), ("role", "surface"), 0.0),
-        "session_end": EventType((), ("seconds",), 0.0),
+        "impression": EventType(("product_id",), _SHOWN, weight=0.0),
+        "product_view": EventType(("product_id",), _SHOWN, weight=1.0),
+        "search": EventType(("query",), ("results", "category"), weight=1.0),
+        "add_to_cart": EventType(("product_id",), _BOUGHT, weight=2.0),
+        "purchase": EventType(("product_id",), (*_BOUGHT, "order_id"), weight=3.0),
+        "rating": EventType(("product_id", "rating"), _JUDGED, weight=0.0),
+        "like": EventType(("product_id",), _JUDGED, weight=3.0),
+        "dislike": EventType(("product_id",), _JUDGED, weight=-3.0),
+        "dismiss": EventType(("product_id",), (*_JUDGED, "cause"), weight=-2.0),
+        "dwell": EventType(("product_id", "seconds"), _JUDGED, weight=1.0),
+        "transaction": EventType(("amount", "currency"), ("category", "merchant"), weight=1.0),
+        "feature_used": EventType(("feature",), ("role", "seconds"), weight=1.0),
+        "email_open": EventType(("campaign_id",), ("product_id", "category"), weight=1.0),
+        "session_start": EventType((), ("role", "surface"), weight=0.0),
+        "session_end": EventType((), ("seconds",), weight=0.0),
     }
 )
 """Every kind of event there is."""
