@@ -92,6 +92,8 @@ class ModelBundle:
         item_ids: Identifier of each item, in index order.
         index: Index of each identifier.
         ranker: The engine that passed the golden lists.
+        model: What the engine was made of: another one can be made of it.
+        golden: Bytes of the golden lists, which another engine has to pass too.
         stale: Whether it is past its expiry; only an active bundle may be.
         card: Bytes of the model card, for display.
     """
@@ -101,6 +103,8 @@ class ModelBundle:
     item_ids: tuple[str, ...] = field(repr=False)
     index: Mapping[str, int] = field(repr=False)
     ranker: Ranker = field(repr=False)
+    model: PackedModel = field(repr=False)
+    golden: bytes = field(repr=False)
     stale: bool
     card: bytes = field(repr=False)
 
@@ -160,6 +164,8 @@ def open_bundle(folder: Path, trust: Trust, *, now: int, active: bool = False) -
         item_ids=item_ids,
         index={name: i for i, name in enumerate(item_ids)},
         ranker=ranker,
+        model=model,
+        golden=contents[GOLDEN],
         stale=stale,
         card=contents[CARD],
     )

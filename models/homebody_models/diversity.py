@@ -45,13 +45,11 @@ class Taste:
     Attributes:
         mmr: Weight of diversity in [0, 1].
         explore: Chance in [0, 1) that a place is drawn from the pool.
-        cap: Most items of one group; None for no cap.
         rng: Randomness of the draws; needed where ``explore`` is above 0.
     """
 
     mmr: float = 0.0
     explore: float = 0.0
-    cap: int | None = None
     rng: np.random.Generator | None = None
 
     def __post_init__(self) -> None:
@@ -60,8 +58,6 @@ class Taste:
             raise ValueError(f"mmr must be in [0, 1], got {self.mmr!r}")
         if not 0.0 <= self.explore < 1.0:
             raise ValueError(f"explore must be in [0, 1), got {self.explore!r}")
-        if self.cap is not None and self.cap < 1:
-            raise ValueError(f"cap must be at least 1, got {self.cap}")
         if self.explore > 0.0 and self.rng is None:
             raise ValueError("explore needs rng: a draw without randomness is none")
 
@@ -122,7 +118,7 @@ def choose(
         pool: Item indices, best first.
         scores: Scores of all items, shape ``(items,)``.
         n: Places, at least 0.
-        taste: Diversity, exploration and cap.
+        taste: Diversity and exploration.
         vectors: Gives the rows of items, any length, for similarity; None for no similarity.
         groups: Group of each item, -1 for none; needed with ``room``.
         room: Items each group may still have; changed in place. None for no cap.

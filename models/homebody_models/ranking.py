@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.history import HistoryWindow, normalised
-from homebody_models.item_table import DenseTable, int8_table
+from homebody_models.item_table import DenseTable, ItemTable, int8_table
 from homebody_models.order import serving_order
 from homebody_models.quantise import PackedModel, exported_problem
 from homebody_models.recommender import Exported
@@ -34,6 +34,7 @@ class Ranker:
 
     Args:
         model: A packed model, as in a bundle, or an exported one, before quantisation.
+        table: Another engine's table over the rows of ``model``; None for numpy's.
 
     Examples:
         >>> table = np.array([[1, 0], [0.9, 0.1], [0, 1]], np.float32)
@@ -54,15 +55,15 @@ class Ranker:
 
     __slots__ = ("_bias", "_gram", "_problem", "_repeat", "_table", "_window", "encoder")
 
-    def __init__(self, model: PackedModel | Exported) -> None:
+    def __init__(self, model: PackedModel | Exported, table: ItemTable | None = None) -> None:
         """Expand the table where that is cheap and solve what does not depend on a person."""
         self.encoder = model.encoder
         if isinstance(model, PackedModel):
-            self._table = int8_table(model.rows, model.scale)
+            self._table = table or int8_table(model.rows, model.scale)
             self._window, self._problem = model.window, model.problem
             self._repeat = model.repeat
         else:
-            self._table = DenseTable(model.embeddings)
+            self._table = table or DenseTable(model.embeddings)
             self._window = HistoryWindow(model.history_max, model.history_decay)
             self._problem = exported_problem(model)
             self._repeat = model.repeat or 0.0
