@@ -1,7 +1,6 @@
 """The same handler inside FastAPI: for apps that have one, and under uvicorn with our limits."""
 
 import asyncio
-import contextlib
 import socket
 from dataclasses import replace
 from typing import Final, cast
@@ -137,6 +136,7 @@ class FastApiServer:
         """Prepare uvicorn; nothing is logged but its own failures."""
         self._listening = listening
         self._handler = handler
+        self._started = False
         config = uvicorn.Config(
             fastapi_app(handler, read_s=read_s),
             host=ADDRESS,
@@ -159,11 +159,12 @@ class FastApiServer:
 
     def run(self) -> None:
         """Serve until ``close``."""
-        self._uvicorn.run(sockets=[self._listening])
+        self._started = True
+        self._uvicorn.run(sockets=[self._listening])  # closes the socket at its end
 
     def close(self) -> None:
         """Stop serving and free the port."""
         self._handler.close()
         self._uvicorn.should_exit = True
-        with contextlib.suppress(OSError):
+        if not self._started:
             self._listening.close()

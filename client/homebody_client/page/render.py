@@ -48,7 +48,12 @@ class Page:
     def shell(self, profiles: Sequence[Profile]) -> bytes:
         """Return the page without any data: the same bytes whatever the devices hold."""
         labels = [profile.label for profile in profiles]
-        return self._render("shell.html", labels=labels, demonstration=self._demonstration)
+        return self._render(
+            "shell.html",
+            labels=labels,
+            count=words.counted(len(labels)),
+            demonstration=self._demonstration,
+        )
 
     def asset(self, name: str) -> tuple[str, bytes] | None:
         """Return media type and bytes of a file the page loads; None if there is none."""

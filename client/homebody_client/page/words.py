@@ -64,6 +64,17 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def counted(number: int) -> str:
+    """Return a small number as a word that begins a sentence.
+
+    Examples:
+        >>> counted(3), counted(40)
+        ('Three', '40')
+    """
+    small = ("No", "One", "Two", "Three", "Four", "Five", "Six")
+    return small[number] if number < len(small) else str(number)
+
+
 def spaced(name: str) -> str:
     """Return a name of the config as words."""
     return name.replace("_", " ").replace("-", " ")
@@ -77,7 +88,8 @@ def kept(group: GroupTerms) -> str:
         'which product and which day, for at most 365 days'
     """
     fields = listed([_FIELDS.get(name, spaced(name)) for name in group.fields])
-    return f"{fields}, for at most {days(group.ttl_days)}"
+    what = f"of what you {listed([did(event) for event in group.events])}: " if group.events else ""
+    return f"{what}{fields}, for at most {days(group.ttl_days)}"
 
 
 def days(number: int) -> str:
