@@ -1,106 +1,426 @@
-"""What an app embeds: one person's device, which records, ranks and explains on its own."""
+"""What an app embeds: one person's device, which records, ranks, explains and obeys on its own.
 
+Everything happens on the machine: no call here opens a socket. What the person has not allowed is
+not kept; what they take back is erased before the call returns.
+"""
+
+import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal, Self
 
-from homebody_client.bundles import open_model, read_public_key, trust_key
+from homebody_client.api.device_like import Known
+from homebody_client.bundles import read_public_key, trust_key
+from homebody_client.check_in import TRAINING, CheckIn, Condition, LocalModel, Participant
+from homebody_client.consent.book import ConsentBook
+from homebody_client.consent.egress import EgressLog
+from homebody_client.core import FULL, STRENGTH, Core
+from homebody_client.events.event import Event
 from homebody_client.explain import Reason
-from homebody_client.recommend import Recommendations, explain, recommend
+from homebody_client.keystores import KeyStore
+from homebody_client.profile import Profile
+from homebody_client.recommend import Recommendations
+from homebody_client.rights import export_of
+from homebody_client.setup import Setup, Shop
+from homebody_client.shut_book import ShutBook
+from homebody_client.store import Value
 from homebody_models.bundle import ModelBundle
-
-
-def _unix_time() -> int:
-    """Return the system's Unix seconds."""
-    return int(time.time())
+from homebody_models.catalog import ItemCatalog
+from homebody_privacy.durable import write_durably
+from homebody_privacy.errors import IntegrityError, InvalidFileError
 
 
 class Device:
-    """One user's runtime and data. The history is kept in memory and never leaves.
+    """One person's runtime and data. Made by ``open``; safe to use from several threads.
+
+    Use it in a ``with`` statement, or call ``close``.
 
     Args:
-        bundle: A verified model.
-        titles: Names shown to people, by product id; None shows ids.
+        setup: What the app gave.
     """
 
-    __slots__ = ("_bundle", "_history", "_titles")
-
-    def __init__(self, bundle: ModelBundle, *, titles: Mapping[str, str] | None = None) -> None:
-        """Start with an empty history."""
-        self._bundle = bundle
-        self._titles = titles
-        self._history: list[str] = []
+    def __init__(self, setup: Setup) -> None:
+        """Bring up what can be brought up."""
+        self._core = Core(setup)
+        self._condition: Condition | None = None
 
     @classmethod
     def open(
         cls,
-        bundle_folder: Path | str,
+        profile: Path | str,
         *,
-        trusted_key: Path | str,
-        now: Callable[[], int] = _unix_time,
-    ) -> "Device":
-        """Verify a bundle and start a device with it.
+        config: Path | str | None = None,
+        bundle: Path | str | None = None,
+        catalog: Path | str | None = None,
+        trusted_key: Path | str | None = None,
+        floor_serial: int = 0,
+        passphrase: str | None = None,
+        keys: KeyStore | None = None,
+        shop: Shop | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> Self:
+        """Open a person's profile, made at the first use.
+
+        It opens in every state: what is missing or cannot be trusted stays shut, is named in
+        ``problems``, and the list for all is shown.
 
         Args:
-            bundle_folder: The bundle, ``model.hbm``. Not trusted.
-            trusted_key: File of the publisher's public key, as shipped with the app.
-            now: Returns Unix seconds.
+            profile: Folder of the profile.
+            config: ``privacy.toml`` the app ships; None goes by the one in the profile. Without a
+                valid one nothing is kept.
+            bundle: A model to take into use if it is newer; None serves with the one in use.
+            catalog: A catalog to take into use if it is newer; None as for ``bundle``.
+            trusted_key: File of the publisher's public key, as shipped with the app; None goes by
+                ``publisher.pub`` in the profile. Without it no model is trusted.
+            floor_serial: Least serial of a model this build of the app accepts.
+            passphrase: Seals the profile's key where the system keeps none. Secret.
+            keys: Where the profile's key is kept; None takes the best there is.
+            shop: The app's places, names, rules and last resort.
+            now: The clock, Unix seconds.
 
         Raises:
-            InvalidFileError: If the bundle or the key is missing or unreadable.
-            IntegrityError: If the bundle is not what the publisher signed, or has expired.
+            UsageError: If another process has the profile open, or the pass phrase is wrong.
+            InvalidFileError: If the folder cannot be made, or ``trusted_key`` is no key.
         """
-        trust = trust_key(read_public_key(Path(trusted_key)))
-        return cls(open_model(Path(bundle_folder), trust, now=now()))
+        opened = Profile.open(Path(profile))
+        try:
+            key, trust = opened.publisher if trusted_key is None else Path(trusted_key), None
+            if trusted_key is not None or key.exists():
+                trust = trust_key(read_public_key(key), floor_serial=floor_serial)
+            setup = Setup(
+                profile=opened,
+                trust=trust,
+                config=None if config is None else Path(config),
+                bundle=None if bundle is None else Path(bundle),
+                catalog=None if catalog is None else Path(catalog),
+                passphrase=passphrase,
+                keys=keys,
+                shop=shop or Shop(),
+                now=now,
+            )
+            return cls(setup)
+        except BaseException:
+            opened.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the device itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Put on disk what waits, and let other processes open the profile."""
+        self._core.close()
+
+    # What the device is.
 
     @property
-    def bundle(self) -> ModelBundle:
-        """The model in use. Public."""
-        return self._bundle
+    def consent(self) -> ConsentBook | ShutBook:
+        """What the person decided, and the switches: grant, withdraw, refuse, restrict, ..."""
+        return self._core.parts.book
 
     @property
-    def history(self) -> tuple[str, ...]:
-        """Product ids recorded, oldest first. Secret."""
-        return tuple(self._history)
+    def egress(self) -> EgressLog:
+        """What left this device, in words."""
+        return self._core.parts.egress
 
-    def record(self, product_id: str) -> None:
-        """Keep that the person chose a product; the next list knows it.
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was refused or is missing; for the app's log. No user data."""
+        return (*self._core.parts.problems, *self._core.shelved.problems)
+
+    @property
+    def bundle(self) -> ModelBundle | None:
+        """The model in use; None without one. Public."""
+        return self._core.shelved.bundle
+
+    @property
+    def catalog(self) -> ItemCatalog | None:
+        """The catalog in use; None without one. Public."""
+        return self._core.shelved.catalog
+
+    @property
+    def strength(self) -> int:
+        """How personal lists are: 0 is the same list for all, 100 fully personal."""
+        return self._core.strength()
+
+    @strength.setter
+    def strength(self, value: int) -> None:
+        if not 0 <= value <= FULL:
+            raise ValueError(f"strength must be in 0..{FULL}, got {value}")
+        with self._core.parts.lock:
+            if self._core.parts.vault is not None:
+                self._core.parts.vault.change({STRENGTH: value})
+        self._core.tell()
+
+    def owns(self, user_id: str) -> bool:
+        """Return whether the profile is this person's; one that met nobody is anyone's."""
+        return self._core.rows is None or self._core.rows.owns(user_id)
+
+    # Events in, lists out.
+
+    def record(
+        self,
+        event: Event | Mapping[str, object] | str,
+        *,
+        mode: Literal["strict", "lax"] = "strict",
+        source: str = "app",
+    ) -> bool:
+        """Take an event; it reaches the disk within a moment, and the next list knows it.
 
         Args:
-            product_id: Any product id; one the model does not know is kept and skipped in
-                ranking, for a later model may know it.
+            event: JSON of the vocabulary (``homebody export schema events``), or an ``Event``.
+            mode: ``strict`` refuses fields the vocabulary does not know, ``lax`` passes them over.
+            source: Where it came from.
+
+        Returns:
+            Whether a row was kept. False: no switch is open for it, it was recorded before, or it
+            cannot be believed (``quarantined``).
 
         Raises:
-            ValueError: If the id is empty.
+            UsageError: If it is no event of the vocabulary; the message holds no value.
+            PolicyViolationError: If it is of another person than this profile.
         """
-        if not product_id:
-            raise ValueError("product_id must not be empty")
-        self._history.append(product_id)
+        if not isinstance(event, Event):
+            # Parsed here, not at import: a device that only ranks does without the vocabulary.
+            from homebody_client.events.parse import parse_event  # noqa: PLC0415
 
-    def forget(self, product_id: str) -> int:
-        """Erase every event of a product; return how many there were."""
-        kept = [name for name in self._history if name != product_id]
-        gone = len(self._history) - len(kept)
-        self._history = kept
-        return gone
+            event = parse_event(event, now=self._core.now(), mode=mode, source=source)
+        return self._core.take(event)
 
-    def recommend(self, n: int = 10, *, hide_seen: bool = False) -> Recommendations:
-        """Return the ``n`` best items for this person, each with its reason.
+    def recommend(
+        self,
+        n: int = 10,
+        *,
+        surface: str = "home",
+        product_id: str | None = None,
+        cart: Sequence[str] = (),
+        hour: int | None = None,
+        device: str | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> Recommendations:
+        """Return a list, made on the device; never empty while anything is known to list.
 
         Args:
-            n: Length of the list, at least 1.
-            hide_seen: Leave out what was chosen before, as long as that leaves ``n`` items.
+            n: Length, 1 to 1,000.
+            surface: Place it is for.
+            product_id: What is shown beside it, on the surface ``product``.
+            cart: What is in the cart, on the surface ``cart``.
+            hour: Hour where the person is, 0 to 23; None takes the machine's.
+            device: Kind of device, such as ``mobile``.
+            facts: What the app's rules may ask about.
+
+        Raises:
+            UsageError: If there is no such surface.
+            ValueError: If ``n`` or ``hour`` is out of range.
         """
-        return recommend(self._bundle, self._history, n=n, hide_seen=hide_seen, titles=self._titles)
+        query = self._core.query(
+            n=n,
+            surface=surface,
+            product_id=product_id,
+            cart=tuple(cart),
+            hour=hour,
+            device=device,
+            facts=dict(facts or {}),
+        )
+        return self._core.make(query)
 
     def why(self, product_id: str) -> Reason:
-        """Return why a product would be recommended.
+        """Return why a product would be in the list at home.
 
         Raises:
-            ValueError: If the model's catalog does not hold the product.
+            UsageError: If neither model nor catalog has it.
         """
-        index = self._bundle.index
-        if product_id not in index:
-            raise ValueError("product_id is not in the catalog of this model")
-        known = [index[name] for name in self._history if name in index]
-        return explain(self._bundle, known, [index[product_id]], self._titles)[0]
+        interactions, reason = self._core.open_interactions()
+        return self._core.maker.why(
+            interactions, product_id, self._core.query(), fallback_reason=reason
+        )
+
+    explain = why
+
+    def title(self, product_id: str) -> str:
+        """Return the name shown to people; the id itself where there is none."""
+        item = self._core.maker.shelf.index.get(product_id)
+        return product_id if item is None else self._core.maker.shelf.title(item)
+
+    def react(self, product_id: str, reaction: str) -> bool:
+        """Take a ``like``, ``dislike`` or ``dismiss`` said on this device; return if it was kept.
+
+        Raises:
+            UsageError: If it is no event of the vocabulary.
+        """
+        from homebody_client.events.parse import parse_event  # noqa: PLC0415 as in ``record``
+
+        now = self._core.now()
+        said = {
+            "user_id": "the person here",
+            "event": reaction,
+            "product_id": product_id,
+            "timestamp": datetime.fromtimestamp(now, UTC).isoformat(),
+        }
+        return self._core.take(parse_event(said, now=now), own=True)
+
+    # The person's rights over rows and device.
+
+    def knows(self) -> list[Known]:
+        """Return every row kept (GDPR Art. 15). Secret."""
+        return [] if self._core.rows is None else self._core.rows.known()
+
+    def correct(self, row: int, values: Mapping[str, Value]) -> None:
+        """Change fields of a row (Art. 16).
+
+        Raises:
+            ValueError: If there is no such row, or it may not be changed so.
+        """
+        if self._core.rows is None:
+            raise ValueError("there is no such row")
+        self._core.rows.correct(row, values)
+        self._core.tell()
+
+    def delete(self, row: int) -> int:
+        """Erase a row; return how many there were."""
+        return self._core.gone(0 if self._core.rows is None else self._core.rows.delete([row]))
+
+    def forget(self, product_id: str) -> int:
+        """Erase every row of a product; return how many there were."""
+        return self._core.gone(0 if self._core.rows is None else self._core.rows.forget(product_id))
+
+    @property
+    def quarantined(self) -> Mapping[str, int]:
+        """How many events were put aside since the device was opened, by problem."""
+        return {} if self._core.rows is None else self._core.rows.quarantined()
+
+    def export_data(self) -> dict[str, object]:
+        """Return everything of the person, as JSON (Art. 15 and 20). Secret."""
+        rows, book = self.knows(), self._core.parts.book
+        more: dict[str, object] = {
+            "exported_at": self._core.now(),
+            "strength": self.strength,
+            "model": dict(self.model()),
+            "reasons": [
+                {"product_id": one.product_id, "code": one.reason.code, "text": one.reason.text}
+                for one in self.recommend()
+            ],
+            "left": [asdict(entry) for entry in self.egress.entries()],
+        }
+        if isinstance(book, ShutBook):
+            return {**more, "problems": list(self.problems)}
+        return export_of(book, rows, more)
+
+    def export(self, file: Path | str) -> Path:
+        """Write ``export_data`` to a file only its owner may read; return the file."""
+        path = Path(file)
+        text = json.dumps(self.export_data(), ensure_ascii=False, indent=1, allow_nan=False)
+        write_durably(path, text.encode(), mode=0o600)
+        return path
+
+    def take_in(self, file: Path | str) -> int:
+        """Take in the rows of an export, through the collect gate; return how many were kept.
+
+        A yes does not travel: what is not allowed on this device is not taken in.
+
+        Raises:
+            InvalidFileError: If it is no export.
+        """
+        try:
+            document: Any = json.loads(Path(file).read_bytes())
+        except OSError as error:
+            raise InvalidFileError(f"{file}: cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidFileError(f"{file}: it is no JSON") from error
+        return self._core.gone(0 if self._core.rows is None else self._core.rows.take_in(document))
+
+    def erase(self) -> None:
+        """Erase rows, queue, what was derived, and their keys (Art. 17); then begin anew.
+
+        Receipts, the rounds joined and the record of what left stay: they hold no behaviour. What
+        was already added into a shared model cannot be picked out again.
+        """
+        self._core.erase()
+
+    # The device and its fleet.
+
+    def check_in(self, *, idle: bool, charging: bool, unmetered: bool) -> CheckIn:
+        """Say how the machine is; until the next call, the device answers invitations or declines.
+
+        Args:
+            idle: Nobody is using it.
+            charging: It is on mains, or has no battery.
+            unmetered: Its network costs nothing.
+        """
+        self._condition = Condition(idle=idle, charging=charging, unmetered=unmetered)
+        self.tick()
+        book = self._core.parts.book
+        shut = () if book.open_features(TRAINING) else (self._core.why_shut(TRAINING),)
+        reasons = (*self._condition.missing(), *shut)
+        return CheckIn(may_join=not reasons, reasons=reasons)
+
+    def participant(self, model: LocalModel) -> Participant:
+        """Return the device as a fleet sees it.
+
+        Args:
+            model: Local computation of the fleet's model, ``homebody_client.local_model``.
+
+        Raises:
+            InvalidFileError: If there is no valid config.
+            IntegrityError: If the vault cannot be opened, or the record of joins was cut.
+        """
+        from homebody_client.devices_home import DevicesHome  # noqa: PLC0415 config library
+        from homebody_privacy.config import PrivacyConfig  # noqa: PLC0415 config library
+
+        gates = self._core.parts.gates
+        if gates is None:
+            raise IntegrityError("the device's keys cannot be opened: it takes no part")
+        home = DevicesHome.open(self._core.setup.profile.state, lifetime=True)
+        return Participant(
+            config=PrivacyConfig.load(self._core.setup.config or self._core.setup.profile.config),
+            gates=gates,
+            joins=home.participation(),
+            condition=lambda: self._condition,
+            model=model,
+        )
+
+    def model(self) -> dict[str, object]:
+        """Return the facts of the model in use, as JSON; empty without one. Public."""
+        if self._core.shelved.bundle is None:
+            return {}
+        facts = self._core.shelved.bundle.manifest.facts
+        return {
+            "model_id": facts.model_id,
+            "version": facts.version,
+            "serial": facts.serial,
+            "stale": self._core.now() > facts.expires,
+            "statement": facts.privacy.get("statement", ""),
+        }
+
+    def install(self, *, bundle: Path | None = None, catalog: Path | None = None) -> None:
+        """Take a model or a catalog into use.
+
+        Raises:
+            IntegrityError: If it is refused; what was in use serves on.
+            InvalidFileError: If there is none, or it cannot be stored.
+        """
+        now = int(self._core.now())
+        with self._core.parts.lock:
+            library = self._core.setup.library(self._core.parts)
+            if catalog is not None:
+                library.install_catalog(catalog, now=now)
+            if bundle is not None:
+                library.install_bundle(bundle, now=now)
+            self._core.shelve(replace(self._core.setup, bundle=None, catalog=None))
+        self._core.tell()
+
+    def tick(self) -> None:
+        """Do what time demands: expiry, retention; call it now and then, such as once an hour."""
+        if isinstance(self._core.parts.book, ConsentBook):
+            self._core.parts.book.tick()
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` after every change; return a function that ends that."""
+        return self._core.subscribe(callback)

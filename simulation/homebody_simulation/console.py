@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from homebody_client.bundles import open_model, read_public_key, trust_key
-from homebody_client.device import Device
+from homebody_client.recommend import recommend
 from homebody_privacy.charges import round_up
 from homebody_simulation.curve import Point
 from homebody_simulation.datasets import load_dataset
@@ -148,10 +148,9 @@ def show_device(run: SimulatedRun) -> None:
     device_number = int(lengths.argsort(kind="stable")[len(lengths) // 2])  # neither cold nor hot
     titles = dict(zip(data.catalog.ids, data.catalog.titles, strict=True))
     trust = trust_key(read_public_key(run.trusted_key))
-    device = Device(open_model(run.bundle, trust, now=int(time.time())), titles=titles)
+    model = open_model(run.bundle, trust, now=int(time.time()))
     history = [data.catalog.ids[i] for i in data.history(device_number)[-64:]]
-    for product in history:
-        device.record(product)
+    answer = recommend(model, history, n=10, hide_seen=not data.repeats, titles=titles)
     console = Console()
     latest = ", ".join(titles[p] for p in history[: -_HISTORY_SHOWN - 1 : -1])
     console.print(f"\nOne device; its latest choices: {latest}", highlight=False)
@@ -160,7 +159,7 @@ def show_device(run: SimulatedRun) -> None:
     table.add_column("item")
     table.add_column("score", justify="right")
     table.add_column("reason")
-    for place, item in enumerate(device.recommend(n=10, hide_seen=not data.repeats), start=1):
+    for place, item in enumerate(answer, start=1):
         title = titles[item.product_id]
         table.add_row(str(place), title, f"{item.score:.3f}", item.reason.text)
     console.print(table)

@@ -1,11 +1,13 @@
 """A signed model of a small shop, in which milk goes with bread and tea with biscuits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
 
+from homebody_client.demo.shop import Shop, write_shop
 from homebody_models.bundle import BundleFacts, write_bundle
 from homebody_models.recommender import Exported
 from homebody_privacy.signing import SigningKey
@@ -42,6 +44,20 @@ def publish(folder: Path, *, encoder: str = "mean", expires: int = NOW + 10**9) 
 
     write_bundle(folder, exported, item_ids=IDS, facts=facts, sign=sign)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_key_store_of_the_machine() -> Iterator[None]:
+    """Keep the developer's own key store out of it: keys lie in files of the test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        yield
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Return the files of the made-up shop."""
+    return write_shop(tmp_path_factory.mktemp("shop") / "shop", now=NOW - 10)
 
 
 @pytest.fixture(scope="session")

@@ -1,80 +1,111 @@
-"""A device records, ranks and explains on its own."""
+"""A device records what it may, ranks, explains and forgets, in every state it can be in."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from homebody_client.device import Device
-from homebody_privacy.errors import IntegrityError, InvalidFileError
+from homebody_privacy.errors import InvalidFileError, PolicyViolationError, UsageError
 
-from .conftest import IDS, NOW, publish
+from .device_shop import DemoShop, event, open_device
 
 
 @pytest.fixture
-def device(runs: Path) -> Device:
-    return Device.open(
-        runs / "shop" / "model.hbm", trusted_key=runs / "publisher.pub", now=lambda: NOW
-    )
+def device(shop: DemoShop, tmp_path: Path) -> Iterator[Device]:
+    with open_device(shop, tmp_path / "profile") as opened:
+        yield opened
 
 
-def test_first_list_is_not_personal_and_not_empty(device: Device) -> None:
+def test_first_list_is_for_all_and_not_empty(device: Device) -> None:
     answer = device.recommend()
-    assert len(answer) == len(IDS)
-    assert answer.fallback_reason == "no-history"
+    assert len(answer) == 10
+    assert answer.fallback_reason == "consent-closed"
 
 
 def test_next_list_knows_what_was_recorded(device: Device) -> None:
-    before = [item.product_id for item in device.recommend(n=3)]
-    for _ in range(3):
-        device.record("BISCUITS")
-    after = device.recommend(n=3)
-    assert [item.product_id for item in after] != before
-    assert [item.product_id for item in after][:2] == ["TEA", "BISCUITS"]
-    assert device.history == ("BISCUITS",) * 3
+    device.consent.grant("recommend", features=["purchases"])
+    assert device.recommend().fallback_reason == "no-history"
+    assert device.record(event("TEA-01"))
+    answer = device.recommend(n=3)
+    assert answer.fallback_reason is None
+    assert {device.title(item.product_id) for item in answer} & {"Green tea", "Peppermint tea"}
 
 
 def test_why_names_the_cause_and_forgetting_it_takes_it_away(device: Device) -> None:
-    device.record("BREAD")
-    device.record("TEA")
-    assert device.why("MILK").causes[0] == "BREAD"
-    score = {item.product_id: item.score for item in device.recommend()}["MILK"]
-    assert device.forget("BREAD") == 1
-    assert "BREAD" not in device.why("MILK").causes
-    assert {item.product_id: item.score for item in device.recommend()}["MILK"] < score
+    device.consent.grant("recommend", features=["purchases"])
+    device.record(event("TEA-01"))
+    device.record(event("BREAD-01", minute=1))
+    assert device.why("TEA-02").causes == ("TEA-01",)
+    assert device.forget("TEA-01") == 1
+    assert device.why("TEA-02").causes == ()
+    assert [row.values["product_id"] for row in device.knows()] == ["BREAD-01"]
 
 
 def test_why_of_an_unknown_product_is_refused(device: Device) -> None:
-    with pytest.raises(ValueError, match="not in the catalog"):
+    with pytest.raises(UsageError, match="not in the catalog"):
         device.why("GONE")
 
 
-def test_product_the_model_does_not_know_is_kept_and_skipped(device: Device) -> None:
-    device.record("NEW")
-    assert device.history == ("NEW",)
-    assert device.recommend().fallback_reason == "unknown-history"
+def test_what_was_recorded_is_there_after_a_restart(shop: DemoShop, tmp_path: Path) -> None:
+    with open_device(shop, tmp_path / "p") as device:
+        device.consent.grant("recommend", features=["purchases"])
+        device.record(event("TEA-01"))
+        before = device.recommend(5)
+    with open_device(shop, tmp_path / "p", bundle=None, catalog=None) as device:
+        assert device.recommend(5).items == before.items
+        assert not device.record(event("TEA-01"))  # known by its id: counted once
+        assert len(device.knows()) == 1
 
 
-def test_empty_product_id_is_refused(device: Device) -> None:
-    with pytest.raises(ValueError, match="product_id"):
-        device.record("")
+def test_a_profile_is_one_persons(device: Device) -> None:
+    device.consent.grant("recommend", features=["purchases"])
+    assert device.owns("anybody")
+    device.record(event("TEA-01", user="12345"))
+    assert device.owns("12345")
+    assert not device.owns("999")
+    with pytest.raises(PolicyViolationError, match="another person"):
+        device.record(event("TEA-02", user="999"))
 
 
-def test_seen_products_can_be_hidden(device: Device) -> None:
-    device.record("BREAD")
-    assert device.recommend(n=1)[0].product_id == "BREAD"
-    assert device.recommend(n=1, hide_seen=True)[0].product_id == "MILK"
+def test_another_process_is_kept_out_until_it_is_closed(shop: DemoShop, tmp_path: Path) -> None:
+    with (
+        open_device(shop, tmp_path / "p"),
+        pytest.raises(UsageError, match="another process"),
+    ):
+        open_device(shop, tmp_path / "p")
+    with open_device(shop, tmp_path / "p") as again:
+        assert again.recommend(1)
 
 
-def test_device_without_bundle_or_key_does_not_open(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidFileError):
-        Device.open(tmp_path / "none", trusted_key=runs / "publisher.pub")
-    with pytest.raises(InvalidFileError):
-        Device.open(runs / "shop" / "model.hbm", trusted_key=tmp_path / "none.pub")
+def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidFileError, match="public key"):
+        Device.open(tmp_path / "p", trusted_key=tmp_path / "none.pub")
 
 
-def test_device_does_not_open_an_expired_bundle_by_the_clock_it_is_given(
-    runs: Path, tmp_path: Path
-) -> None:
-    folder = publish(tmp_path / "model.hbm", expires=NOW)
-    with pytest.raises(IntegrityError, match="expired"):
-        Device.open(folder, trusted_key=runs / "publisher.pub", now=lambda: NOW + 1)
+def test_strength_is_kept_and_bounded(shop: DemoShop, tmp_path: Path) -> None:
+    with open_device(shop, tmp_path / "p") as device:
+        device.strength = 40
+        with pytest.raises(ValueError, match="strength"):
+            device.strength = 101
+    with open_device(shop, tmp_path / "p") as device:
+        assert device.strength == 40
+
+
+def test_everybody_who_subscribed_is_told_until_they_leave(device: Device) -> None:
+    told: list[int] = []
+    end = device.subscribe(lambda: told.append(1))
+    device.consent.grant("recommend", features=["purchases"])
+    granted = len(told)
+    device.record(event("TEA-01"))
+    end()
+    device.record(event("TEA-02"))
+    assert granted >= 1
+    assert len(told) == granted + 1
+
+
+def test_a_like_said_on_the_device_needs_no_id(device: Device) -> None:
+    device.consent.grant("recommend", features=["tastes"])
+    assert device.react("TEA-02", "like")
+    assert device.owns("anybody")
+    assert device.recommend(1)[0].product_id == "TEA-02"

@@ -90,7 +90,7 @@ def append(
     boxes = {feature: Box(key) for feature, key in keys.items()}
     if any(row.feature not in boxes for row in rows):
         raise ValueError("a row of a feature group without a key cannot be stored")
-    tags = [_tag(dedupe_key, row) for row in rows]
+    tags = [_tag(dedupe_key, row.feature, row.event_id) for row in rows]
     given: list[int | None] = []
     sealed = []
     with database.transaction() as db:
@@ -107,6 +107,11 @@ def append(
             sealed.append((seq, row.feature, tag, body))
         db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", sealed)
     return given
+
+
+def has(database: Database, feature: str, event_id: str, dedupe_key: bytes) -> bool:
+    """Say whether a feature group has a row of an event."""
+    return bool(_known(database, [_tag(dedupe_key, feature, event_id)]))
 
 
 def read(database: Database, feature: str, key: bytes) -> list[StoredRow]:
@@ -159,10 +164,9 @@ def _is_kept(value: object) -> bool:
             return False
 
 
-def _tag(dedupe_key: bytes, row: NewRow) -> bytes:
-    feature = row.feature.encode()
-    event = row.event_id.encode("utf-8", "surrogatepass")
-    message = len(feature).to_bytes(4, "big") + feature + event
+def _tag(dedupe_key: bytes, feature: str, event_id: str) -> bytes:
+    group, event = feature.encode(), event_id.encode("utf-8", "surrogatepass")
+    message = len(group).to_bytes(4, "big") + group + event
     return hmac.digest(dedupe_key, message, "sha256")[:_TAG_BYTES]
 
 

@@ -90,6 +90,10 @@ class Store:
         """
         return rows.append(self._database, new_rows, keys, self._dedupe_key)
 
+    def has(self, feature: str, event_id: str) -> bool:
+        """Say whether a feature group has a row of an event."""
+        return rows.has(self._database, feature, event_id, self._dedupe_key)
+
     def rows(self, feature: str, key: bytes) -> list[StoredRow]:
         """Return the rows of a feature group, oldest first."""
         return rows.read(self._database, feature, key)

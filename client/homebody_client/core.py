@@ -1,0 +1,185 @@
+"""The state of an open device: its parts, its rows, what it serves with, whom it tells."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from homebody_client.consent.book import ConsentBook
+from homebody_client.device_rows import Rows
+from homebody_client.events.event import Event
+from homebody_client.intake import OWNER, PSEUDONYM
+from homebody_client.parts import DEDUPE, STORE_UNREADABLE, Parts, begin_anew
+from homebody_client.recommend import Recommendations
+from homebody_client.serving.interactions import Interaction
+from homebody_client.serving.query import Query
+from homebody_client.setup import Setup
+from homebody_privacy.consent import closed
+from homebody_privacy.errors import ConsentMissingError, HomebodyError
+
+RECOMMEND: Final = "recommend"
+"""The purpose lists are made for; it stays on the device."""
+
+CONSENT_CLOSED: Final = "consent-closed"
+"""``fallback_reason`` of a list for all, shown because nothing may be read for it."""
+
+STRENGTH: Final = "strength"
+FULL: Final = 100
+
+_UNTELLING: Final = frozenset({"feature_not_chosen", "not_in_matrix"})
+
+
+class Core:
+    """What is behind ``Device``; one for each opening.
+
+    Attributes:
+        setup: What the app gave.
+        parts: Its parts.
+        rows: Its rows; None where nothing can be kept.
+        shelved: Model and catalog in use.
+        maker: Makes lists of them.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        """Bring up what can be brought up."""
+        self.setup = setup
+        self.rows: Rows | None = None
+        self._callbacks: list[Callable[[], None]] = []
+        self._closed = False
+        self._start(setup)
+
+    def close(self) -> None:
+        """Put on disk what waits, and unlock the profile."""
+        with self.parts.lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self.rows is not None:
+                    self.rows.flush()
+                self.parts.close()
+            finally:
+                self.setup.profile.close()
+
+    def now(self) -> float:
+        """Return the time in force: it never goes back."""
+        book = self.parts.book
+        return book.now() if isinstance(book, ConsentBook) else self.setup.now()
+
+    def strength(self) -> int:
+        """Return how personal lists are, 0 to 100."""
+        value = None if self.parts.vault is None else self.parts.vault.value(STRENGTH)
+        return value if isinstance(value, int) else FULL
+
+    # Rows.
+
+    def take(self, event: Event, *, own: bool = False) -> bool:
+        """Keep what may be kept of an event; return whether any row was."""
+        if self.rows is None:
+            return False
+        kept = self.rows.record(event, self.shelved.catalog, own=own)
+        if kept:
+            self.tell()
+        return kept
+
+    def gone(self, count: int) -> int:
+        """Tell of ``count`` changed rows, if there are any; return the count."""
+        if count:
+            self.tell()
+        return count
+
+    def erase(self) -> None:
+        """Erase the person, and begin anew."""
+        with self.parts.lock:
+            parts = self.parts
+            if self.rows is not None:
+                self.rows.discard()
+            if isinstance(parts.book, ConsentBook) and parts.store is not None:
+                parts.book.erase()
+                parts.store.clear()
+                if parts.vault is not None:
+                    parts.vault.change({OWNER: None, STRENGTH: None}, drop_keys=(PSEUDONYM, DEDUPE))
+                parts.close()
+            else:
+                begin_anew(parts)
+            self._start(replace(self.setup, bundle=None, catalog=None))
+        self.tell()
+
+    # Lists.
+
+    def query(self, **fields: Any) -> Query:  # noqa: ANN401 the fields of Query, checked there
+        """Return a call for a list, made now."""
+        now = self.now()
+        if fields.get("hour") is None:
+            fields["hour"] = datetime.fromtimestamp(now).astimezone().hour
+        return Query(now=now, strength=self.strength(), rng=self.setup.shop.rng, **fields)
+
+    def make(self, query: Query) -> Recommendations:
+        """Return a list."""
+        interactions, reason = self.open_interactions()
+        return self.maker.make(interactions, query, fallback_reason=reason)
+
+    def open_interactions(self) -> tuple[Sequence[Interaction], str | None]:
+        """Return what a list may be made from, or why it must be the one for all."""
+        if self.rows is None:
+            return (), STORE_UNREADABLE
+        try:
+            return self.rows.interactions(), None
+        except ConsentMissingError:
+            return (), CONSENT_CLOSED
+        except HomebodyError:  # a damaged store must not leave a place of the app empty
+            return (), STORE_UNREADABLE
+
+    def shelve(self, setup: Setup) -> None:
+        """Serve with what is in use, or with what is offered if it is newer."""
+        library = setup.library(self.parts)
+        self.shelved = library.open(bundle=setup.bundle, catalog=setup.catalog, now=int(self.now()))
+        terms = self.parts.book.terms
+        groups = () if terms is None else terms.groups.values()
+        never = [pair.partition(":") for group in groups for pair in group.exclude]
+        sensitive = {value for name, _, value in never if name == "category"}
+        self.maker = setup.shop.lists(self.shelved, sensitive)
+
+    # Consent.
+
+    def why_shut(self, purpose: str) -> str:
+        """Return the code that says most about why a purpose is shut."""
+        terms = self.parts.book.terms
+        if terms is None:
+            return closed("config_not_approved").code
+        reasons = [self.parts.book.why(purpose, feature) for feature in terms.groups]
+        codes = [reason.code for reason in reasons if reason is not None]
+        telling = [code for code in codes if code not in _UNTELLING]
+        return (telling or codes or [closed("unknown_feature").code])[0]
+
+    # Changes.
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call ``callback`` after every change; return a function that ends that."""
+        self._callbacks.append(callback)
+
+        def end() -> None:
+            if callback in self._callbacks:
+                self._callbacks.remove(callback)
+
+        return end
+
+    def tell(self) -> None:
+        """Tell everybody who subscribed."""
+        for callback in tuple(self._callbacks):
+            callback()
+
+    def _start(self, setup: Setup) -> None:
+        self.parts: Parts = setup.open_parts()
+        self.rows = None
+        book, vault = self.parts.book, self.parts.vault
+        store, gates = self.parts.store, self.parts.gates
+        if isinstance(book, ConsentBook) and vault and store and gates:
+            self.rows = Rows(vault, store, book, gates, RECOMMEND)
+            book.on_change(self._consent_changed)
+        self.shelve(setup)
+
+    def _consent_changed(self, _: int) -> None:
+        if self.rows is not None:
+            self.rows.drop()
+        self.tell()

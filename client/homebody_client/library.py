@@ -1,0 +1,156 @@
+"""The public things a device serves with: its model and its catalog, verified and activated."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol, TypeVar, cast
+
+from homebody_client.activation import BundleHome, CatalogHome
+from homebody_client.activation_state import Active, Kind, State
+from homebody_client.vault import Json, Vault
+from homebody_models.bundle import BundleError, ModelBundle, Trust, open_bundle
+from homebody_models.catalog import CatalogError, ItemCatalog, open_catalog
+from homebody_privacy.errors import HomebodyError, IntegrityError, InvalidFileError
+
+_BUNDLES: Final = "bundles"
+_CATALOGS: Final = "catalogs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelved:
+    """What is there to serve with. Public.
+
+    Attributes:
+        bundle: The model; None without one.
+        catalog: The catalog; None without one.
+        problems: Why something offered or in use was refused.
+    """
+
+    bundle: ModelBundle | None = field(repr=False, default=None)
+    catalog: ItemCatalog | None = field(repr=False, default=None)
+    problems: tuple[str, ...] = ()
+
+
+class Library:
+    """Models and catalogs of one profile.
+
+    Args:
+        folder: The profile.
+        vault: Keeps which is in use, and how far serials have come; None if it cannot be opened:
+            then what the app names is verified and served, and nothing is activated.
+        trust: Keys, threshold and floor pinned in the app; None trusts nobody: no model.
+    """
+
+    __slots__ = ("_folder", "_trust", "_vault")
+
+    def __init__(self, folder: Path, vault: Vault | None, trust: Trust | None) -> None:
+        """Keep where things are; nothing is read yet."""
+        self._folder = folder
+        self._vault = vault
+        self._trust = trust
+
+    def install_bundle(self, source: Path, *, now: int) -> ModelBundle:
+        """Verify a model and take it into use.
+
+        Raises:
+            IntegrityError: If it is refused; the model in use stays.
+            InvalidFileError: If there is none, or it cannot be stored.
+        """
+        return self._bundles().install(source, now=now)
+
+    def install_catalog(self, source: Path, *, now: int) -> ItemCatalog:
+        """Verify a catalog and take it into use; raises as ``install_bundle``."""
+        return self._catalogs().install(source, now=now)
+
+    def open(self, *, bundle: Path | None, catalog: Path | None, now: int) -> Shelved:
+        """Take what the app names into use if it is newer, and return what serves.
+
+        Whatever is refused, what was in use serves on, and the problem is named.
+        """
+        if self._trust is None:
+            return Shelved()
+        problems: list[str] = []
+        if self._vault is None:
+            trust = self._trust
+            return Shelved(
+                bundle=_tried(bundle, lambda p: open_bundle(p, trust, now=now), problems),
+                catalog=_tried(catalog, lambda p: open_catalog(p, trust), problems),
+                problems=tuple(problems),
+            )
+        bundles, catalogs = self._bundles(), self._catalogs()
+        model = _tried(bundle, lambda path: bundles.install(path, now=now), problems)
+        items = _tried(catalog, lambda path: catalogs.install(path, now=now), problems)
+        return Shelved(
+            bundle=model or _serving(bundles, now, problems),
+            catalog=items or _serving(catalogs, now, problems),
+            problems=tuple(problems),
+        )
+
+    def _bundles(self) -> BundleHome:
+        read, write = self._kept(_BUNDLES)
+        return BundleHome(
+            self._folder / "bundles", self._pinned(), read_state=read, write_state=write
+        )
+
+    def _catalogs(self) -> CatalogHome:
+        read, write = self._kept(_CATALOGS)
+        return CatalogHome(
+            self._folder / "catalogs", self._pinned(), read_state=read, write_state=write
+        )
+
+    def _pinned(self) -> Trust:
+        if self._trust is None:
+            raise InvalidFileError(
+                "no publisher's key is pinned: a model or catalog cannot be verified",
+                fix="name the publisher's public key",
+            )
+        return self._trust
+
+    def _kept(self, name: str) -> tuple[Callable[[], State | None], Callable[[State], None]]:
+        vault = self._vault
+        if vault is None:
+            raise IntegrityError(
+                "the vault cannot be opened: what is in use cannot be recorded",
+                fix="erase the device, or bring its state folder back",
+            )
+
+        def read() -> State | None:
+            value = vault.value(name)
+            return value if isinstance(value, Mapping) else None
+
+        def write(state: State) -> None:
+            vault.change({name: cast("Json", state)})
+
+        return read, write
+
+
+Content = TypeVar("Content")
+
+
+class _Serves(Protocol[Kind]):
+    def active(self, *, now: int) -> Active[Kind]: ...
+
+
+def _tried(
+    path: Path | None, use: Callable[[Path], Content], problems: list[str]
+) -> Content | None:
+    """Return what ``use`` makes of a path; None, and a problem noted, if it is refused."""
+    if path is None:
+        return None
+    try:
+        return use(path)
+    except (HomebodyError, BundleError, CatalogError) as error:
+        problems.append(str(error))
+        return None
+
+
+def _serving(home: _Serves[Kind], now: int, problems: list[str]) -> Kind | None:
+    """Return what is in use, or the one before it."""
+    try:
+        active = home.active(now=now)
+    except HomebodyError as error:
+        problems.append(str(error))
+        return None
+    if active.problem:
+        problems.append(active.problem)
+    return active.content

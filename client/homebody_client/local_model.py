@@ -1,0 +1,79 @@
+"""What one real device computes for a fleet, from what its read gate gave and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_client.figures import figure_contribution
+from homebody_client.host import Host
+from homebody_client.record_files import RecordFiles
+from homebody_client.training import contribution
+from homebody_models.interactions import Catalog, Interactions
+from homebody_models.recommender import Recommender
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.lattice import Lattice
+from homebody_privacy.messages import Invitation, Question
+
+Parameters = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceModel:
+    """Local computation of one model on one device.
+
+    Where the config lists metrics, the latest event is held back: a device that trained on it could
+    not say whether the model helps.
+
+    Attributes:
+        config: Privacy config in force on the device.
+        model: The model being trained, over ``catalog``.
+        catalog: Items by index; product ids it does not hold are skipped. Public.
+        example_key: Chooses training examples; no privacy rests on it. Secret.
+        records: What the device's records have spent, where the record level is on.
+    """
+
+    config: PrivacyConfig
+    model: Recommender
+    catalog: Catalog = field(repr=False)
+    example_key: bytes = field(repr=False)
+    records: RecordFiles | None = field(repr=False, default=None)
+
+    def update(
+        self, history: Sequence[str], parameters: Parameters, asked: Invitation
+    ) -> npt.NDArray[np.int32]:
+        """Return what the device would add to a round: clipped, on the lattice. Secret."""
+        return contribution(self._host(history), 0, parameters, asked.round, asked.clip_norm)
+
+    def figures(
+        self, history: Sequence[str], parameters: Parameters, asked: Question
+    ) -> npt.NDArray[np.int32]:
+        """Return what the device would add to a metric, on the lattice. Secret."""
+        return figure_contribution(self._host(history), 0, parameters, asked.metric)
+
+    def _host(self, history: Sequence[str]) -> Host:
+        index = {name: number for number, name in enumerate(self.catalog.ids)}
+        items = np.array([index[name] for name in history if name in index], np.int32)
+        held_out = None
+        if self.config.metrics:
+            held_out = np.array([items[-1] if len(items) else -1], np.int32)
+            items = items[:-1]
+        return Host(
+            config=self.config,
+            model=self.model,
+            histories=Interactions(
+                ptr=np.array([0, len(items)], np.int64),
+                items=items,
+                times=np.arange(len(items), dtype=np.int64),
+                values=np.ones(len(items), np.float32),
+                repeats=True,
+                catalog=self.catalog,
+            ),
+            devices=frozenset({0}),
+            example_key=self.example_key,
+            record_key=None,
+            lattice=Lattice(clip_norm=self.config.dp.clip_norm, bits=self.config.dp.lattice_bits),
+            records=self.records,
+            held_out=held_out,
+        )

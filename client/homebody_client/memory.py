@@ -1,0 +1,117 @@
+"""What lists are made from, kept in memory between two of them: rows that are open for it now.
+
+Nothing here outlives a change of consent, a correction or an erasure: whoever changes rows drops
+it. It is read again through the read gate, which applies retention, at least once a minute.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from homebody_client.serving.interactions import Interaction
+from homebody_client.store import StoredRow, Value
+from homebody_privacy.consent_terms import DAY_S
+
+_HOUR_S: Final = 3_600
+_FRESH_S: Final = 60.0  # a row may be served at most this long after its time is over
+
+
+class Memory:
+    """The interactions of one person, oldest first. Secret.
+
+    Args:
+        read: Returns the rows that are open now.
+        now: The clock in force, Unix seconds.
+    """
+
+    __slots__ = ("_at", "_epoch", "_held", "_now", "_read")
+
+    def __init__(self, read: Callable[[], Sequence[StoredRow]], now: Callable[[], float]) -> None:
+        """Start with nothing read."""
+        self._read = read
+        self._now = now
+        self._held: list[Interaction] | None = None
+        self._epoch = -1
+        self._at = 0.0
+
+    def interactions(self, epoch: int) -> Sequence[Interaction]:
+        """Return what is open under the consent of ``epoch``.
+
+        Raises:
+            ConsentMissingError: If nothing is.
+            IntegrityError: If the store is damaged.
+        """
+        now = self._now()
+        if self._held is None or epoch != self._epoch or not 0.0 <= now - self._at < _FRESH_S:
+            self._held = interactions_of(self._read())
+            self._epoch, self._at = epoch, now
+        return self._held
+
+    def add(self, interaction: Interaction, epoch: int) -> None:
+        """Take in what was just recorded, if what is held is of the same consent."""
+        if self._held is None or epoch != self._epoch:
+            return
+        if self._held and self._held[-1].at > interaction.at:
+            self._held = None  # it belongs between others
+        else:
+            self._held.append(interaction)
+
+    def drop(self) -> None:
+        """Forget everything."""
+        self._held = None
+
+
+def interaction_of(row: Mapping[str, Value], at: float) -> Interaction | None:
+    """Return what a row says about a product; None if it is about none."""
+    product, event = row.get("product_id"), row.get("event")
+    if not isinstance(product, str) or not product or not isinstance(event, str):
+        return None
+    hour, device, rating = row.get("hour"), row.get("device"), row.get("rating")
+    return Interaction(
+        product_id=product,
+        event=event,
+        at=at,
+        hour=hour if isinstance(hour, int) else None,
+        device=device if isinstance(device, str) else None,
+        value=float(rating) if isinstance(rating, int | float) else None,
+    )
+
+
+def event_time(row: Mapping[str, Value], collected: float) -> float:
+    """Return when it happened, as exactly as its feature group keeps it, Unix seconds.
+
+    Args:
+        row: What is kept. Secret.
+        collected: When it was kept: the answer where the group keeps no time.
+
+    Examples:
+        >>> event_time({"day": 20000, "hour": 3}, 0.0) == 20000 * 86400 + 3 * 3600
+        True
+    """
+    timestamp, day, hour = row.get("timestamp"), row.get("day"), row.get("hour")
+    if isinstance(timestamp, int | float):
+        return float(timestamp)
+    if isinstance(day, int):
+        return float(day * DAY_S + (hour * _HOUR_S if isinstance(hour, int) else 0))
+    return collected
+
+
+def interactions_of(rows: Iterable[StoredRow]) -> list[Interaction]:
+    """Return what rows say about products, oldest first; an event kept in two groups counts once.
+
+    Args:
+        rows: Rows of one or more feature groups.
+    """
+    taken: Counter[tuple[float, str, str]] = Counter()  # over all groups so far
+    seen: Counter[tuple[str, float, str, str]] = Counter()  # within one group
+    found = []
+    for row in rows:
+        interaction = interaction_of(row.values, event_time(row.values, row.at))
+        if interaction is None:
+            continue
+        what = (interaction.at, interaction.event, interaction.product_id)
+        seen[row.feature, *what] += 1
+        if seen[row.feature, *what] > taken[what]:
+            taken[what] += 1
+            found.append((interaction.at, row.seq, interaction))
+    return [interaction for _, _, interaction in sorted(found, key=lambda one: one[:2])]
