@@ -50,7 +50,7 @@ class Taste:
 
     mmr: float = 0.0
     explore: float = 0.0
-    rng: np.random.Generator | None = None
+    rng: "np.random.Generator | None" = None
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range and draws without randomness."""

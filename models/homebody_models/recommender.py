@@ -113,7 +113,7 @@ class Recommender(Protocol):
         """Names and shapes of the shared parameters."""
         ...
 
-    def init(self, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    def init(self, rng: "np.random.Generator") -> npt.NDArray[np.float32]:
         """Return initial shared parameters of shape ``(size,)``; no data is read."""
         ...
 
@@ -121,7 +121,7 @@ class Recommender(Protocol):
         self,
         parameters: npt.NDArray[np.float32],
         history: npt.NDArray[np.integer],
-        rng: np.random.Generator,
+        rng: "np.random.Generator",
     ) -> LocalGradient:
         """Return the gradient of one device's loss; never raises for a short history.
 

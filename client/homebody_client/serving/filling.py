@@ -30,7 +30,7 @@ class Filler:
         *,
         scores: Floats,
         visible: Mask,
-        rng: np.random.Generator | None,
+        rng: "np.random.Generator | None",
     ) -> None:
         """Keep what the list is made from; nothing is drawn yet."""
         personal = setting.evidence is not None

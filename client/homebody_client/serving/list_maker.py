@@ -5,7 +5,7 @@ never goes to the network. In a list that is not personal nothing of the person 
 was seen, not the cart (but what lies in it is not shown), no rule that asks for a fact, no draw.
 """
 
-import secrets
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -43,7 +43,7 @@ _BESIDE: Final = "product"
 
 def fresh_id() -> str:
     """Return 128 random bits as hex."""
-    return secrets.token_hex(_ID_BYTES)
+    return os.urandom(_ID_BYTES).hex()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

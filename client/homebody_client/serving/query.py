@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST: Final = 1_000
 """Longest list."""
@@ -46,7 +47,7 @@ class Query:
     facts: Mapping[str, object] = field(default_factory=dict, repr=False)
     arm: Literal["model", "rules"] = "model"
     experiment: str | None = None
-    rng: np.random.Generator | None = field(default=None, repr=False)
+    rng: "np.random.Generator | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no list can answer."""
