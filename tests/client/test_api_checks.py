@@ -1,6 +1,7 @@
 """Who may ask the local API: the rules, in their order, with their statuses."""
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,15 @@ from homebody_client.api.messages import ApiRequest
 from homebody_client.api.tokens import ONE_TIME_S, TOKEN_FILE, Tokens, install_token
 from homebody_privacy.errors import IntegrityError, InvalidFileError
 
-from .api_home import HOST, TOKEN, handler_of, request, shop_device, told
+from .api_home import HOST, SEED_EVENT, TOKEN, handler_of, request, shop_device, told
 
 
 @pytest.fixture(scope="module")
-def handler(tmp_path_factory: pytest.TempPathFactory, runs: Path) -> Handler:
-    return handler_of(shop_device(tmp_path_factory.mktemp("device"), runs))
+def handler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handler]:
+    with shop_device(tmp_path_factory.mktemp("device")) as device:
+        device.consent.grant("recommend", features=["purchases"])
+        device.record(SEED_EVENT)
+        yield handler_of(device)
 
 
 def status(handler: Handler, asked: ApiRequest) -> int:
@@ -249,16 +253,16 @@ def test_server_without_an_install_token_takes_no_empty_one() -> None:
     assert not Tokens(None).accepts("")
 
 
-def test_page_token_is_bought_over_the_api(tmp_path: Path, runs: Path) -> None:
-    handler = handler_of(shop_device(tmp_path, runs))
+def test_unknown_one_time_token_buys_nothing(handler: Handler) -> None:
     buy = request("POST", "/page/token", {"one_time": "x" * 43}, drop=["authorization"])
     answer = handler.handle(buy)
     assert answer.status == 401
     assert told(answer)["error"]["code"] == "page-closed"
 
 
-def test_api_without_a_page_has_no_public_address(tmp_path: Path, runs: Path) -> None:
-    handler = handler_of(shop_device(tmp_path, runs), page=False)
-    for target in ("/", "/page/token", "/static/page.js"):
-        assert status(handler, request("GET", target, drop=["authorization"])) == 401
-        assert status(handler, request("GET", target)) == 404
+def test_api_without_a_page_has_no_public_address(tmp_path: Path) -> None:
+    with shop_device(tmp_path) as device:
+        handler = handler_of(device, page=False)
+        for target in ("/", "/page/token", "/static/page.js"):
+            assert status(handler, request("GET", target, drop=["authorization"])) == 401
+            assert status(handler, request("GET", target)) == 404
