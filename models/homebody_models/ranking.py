@@ -53,20 +53,21 @@ class Ranker:
         [(2, 0.5)]
     """
 
-    __slots__ = ("_bias", "_gram", "_problem", "_repeat", "_table", "_window", "encoder")
+    __slots__ = ("_bias", "_gram", "_problem", "_repeat", "_table", "_weights", "encoder")
 
     def __init__(self, model: PackedModel | Exported, table: ItemTable | None = None) -> None:
         """Expand the table where that is cheap and solve what does not depend on a person."""
         self.encoder = model.encoder
         if isinstance(model, PackedModel):
             self._table = table or int8_table(model.rows, model.scale)
-            self._window, self._problem = model.window, model.problem
+            window, self._problem = model.window, model.problem
             self._repeat = model.repeat
         else:
             self._table = table or DenseTable(model.embeddings)
-            self._window = HistoryWindow(model.history_max, model.history_decay)
+            window = HistoryWindow(model.history_max, model.history_decay)
             self._problem = exported_problem(model)
             self._repeat = model.repeat or 0.0
+        self._weights = window.slots(np.zeros(window.history_max, np.int64))[1]
         self._bias = np.asarray(model.bias, np.float32)
         self._gram = None if self._problem is None else self._table.gram()
 
@@ -229,7 +230,8 @@ class Ranker:
         """Return checked slots of the newest events."""
         if not (math.isfinite(gain) and 0.0 <= gain <= 1.0):
             raise ValueError(f"gain must be in [0, 1], got {gain!r}")
-        return self._window.slots(self._indices(history))
+        items = self._indices(history)[-len(self._weights) :]
+        return items, self._weights[len(self._weights) - len(items) :]
 
     def _indices(self, items: History) -> npt.NDArray[np.int64]:
         """Return item indices as an array, refusing what is not in the catalog."""
@@ -238,9 +240,10 @@ class Ranker:
             return np.zeros(0, np.int64)
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise ValueError("items must be a sequence of whole numbers")
-        if array.min() < 0 or array.max() >= len(self):
+        whole = array.astype(np.int64)
+        if whole.view(np.uint64).max() >= len(self):  # below 0 is very large
             raise ValueError(f"items must be indices in 0..{len(self) - 1}")
-        return array.astype(np.int64)
+        return whole
 
     def _checked(self, adjust: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return ``adjust`` in float32, refusing what would spoil a list."""
