@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from homebody_client.consent.book import ConsentBook
 from homebody_client.device_rows import Rows
 from homebody_client.events.event import Event
+from homebody_client.housekeeping import Housekeeper
 from homebody_client.intake import OWNER, PSEUDONYM
 from homebody_client.parts import DEDUPE, STORE_UNREADABLE, Parts, begin_anew
 from homebody_client.recommend import Recommendations
@@ -15,7 +16,10 @@ from homebody_client.serving.interactions import Interaction
 from homebody_client.serving.query import Query
 from homebody_client.setup import Setup
 from homebody_privacy.consent import closed
-from homebody_privacy.errors import ConsentMissingError, HomebodyError
+from homebody_privacy.errors import ConsentMissingError, HomebodyError, IntegrityError
+
+if TYPE_CHECKING:
+    from homebody_client.feature_store import FeatureStore
 
 RECOMMEND: Final = "recommend"
 """The purpose lists are made for; it stays on the device."""
@@ -47,9 +51,11 @@ class Core:
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
         self._start(setup)
+        self._housekeeper = Housekeeper(self.tick)
 
     def close(self) -> None:
         """Put on disk what waits, and unlock the profile."""
+        self._housekeeper.stop()
         with self.parts.lock:
             if self._closed:
                 return
@@ -60,6 +66,12 @@ class Core:
                 self.parts.close()
             finally:
                 self.setup.profile.close()
+
+    def tick(self) -> None:
+        """Do what time demands: expiry, retention."""
+        with self.parts.lock:
+            if isinstance(self.parts.book, ConsentBook) and not self._closed:
+                self.parts.book.tick()
 
     def now(self) -> float:
         """Return the time in force: it never goes back."""
@@ -105,6 +117,24 @@ class Core:
             self._start(replace(self.setup, bundle=None, catalog=None))
         self.tell()
 
+    def features(self) -> "FeatureStore":
+        """Return what computes features.
+
+        Raises:
+            IntegrityError: If nothing can be read.
+        """
+        # Loaded here, not at import: a device that only ranks does without.
+        from homebody_client.feature_store import FeatureStore  # noqa: PLC0415
+        from homebody_client.features.defaults import DEFAULT_SPECS  # noqa: PLC0415
+
+        if self.rows is None or self.parts.gates is None:
+            raise IntegrityError(
+                "the rows of this device cannot be read", fix="erase the device and begin anew"
+            )
+        self.rows.flush()
+        specs = self.setup.shop.features
+        return FeatureStore(self.parts.gates, DEFAULT_SPECS if specs is None else specs)
+
     # Lists.
 
     def query(self, **fields: Any) -> Query:  # noqa: ANN401 the fields of Query, checked there
@@ -133,7 +163,8 @@ class Core:
     def shelve(self, setup: Setup) -> None:
         """Serve with what is in use, or with what is offered if it is newer."""
         library = setup.library(self.parts)
-        self.shelved = library.open(bundle=setup.bundle, catalog=setup.catalog, now=int(self.now()))
+        found = library.open(bundle=setup.bundle, catalog=setup.catalog, now=int(self.now()))
+        self.shelved, self.engine = setup.shop.accelerated(found)
         terms = self.parts.book.terms
         groups = () if terms is None else terms.groups.values()
         never = [pair.partition(":") for group in groups for pair in group.exclude]

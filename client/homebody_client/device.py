@@ -17,9 +17,10 @@ from homebody_client.bundles import read_public_key, trust_key
 from homebody_client.check_in import TRAINING, CheckIn, Condition, LocalModel, Participant
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
-from homebody_client.core import FULL, STRENGTH, Core
+from homebody_client.core import FULL, RECOMMEND, STRENGTH, Core
 from homebody_client.events.event import Event
 from homebody_client.explain import Reason
+from homebody_client.features.spec import Value as FeatureValue
 from homebody_client.keystores import KeyStore
 from homebody_client.profile import Profile
 from homebody_client.recommend import Recommendations
@@ -266,6 +267,23 @@ class Device:
         }
         return self._core.take(parse_event(said, now=now), own=True)
 
+    def features(
+        self, purpose: str = RECOMMEND, *, at: float | None = None
+    ) -> dict[str, FeatureValue]:
+        """Return the features a purpose may use, by name; computed here, kept sealed. Secret.
+
+        Args:
+            purpose: What for.
+            at: Unix seconds: as they were known then, and nothing later. None: now.
+
+        Raises:
+            ConsentMissingError: If nothing is open to the purpose.
+            IntegrityError: If the store cannot be read.
+        """
+        store = self._core.features()
+        now = self._core.now()
+        return store.values(purpose, now=now) if at is None else store.example(purpose, at=at)
+
     # The person's rights over rows and device.
 
     def knows(self) -> list[Known]:
@@ -395,6 +413,7 @@ class Device:
             "model_id": facts.model_id,
             "version": facts.version,
             "serial": facts.serial,
+            "engine": self._core.engine,
             "stale": self._core.now() > facts.expires,
             "statement": facts.privacy.get("statement", ""),
         }
@@ -418,8 +437,7 @@ class Device:
 
     def tick(self) -> None:
         """Do what time demands: expiry, retention; call it now and then, such as once an hour."""
-        if isinstance(self._core.parts.book, ConsentBook):
-            self._core.parts.book.tick()
+        self._core.tick()
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call ``callback`` after every change; return a function that ends that."""

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from homebody_client.features.spec import FeatureSpec
 from homebody_client.keystores import KeyStore
 from homebody_client.library import Library, Shelved
 from homebody_client.parts import Parts, open_parts
@@ -29,6 +30,8 @@ class Shop:
         fallback: Product ids to list where there is neither model nor catalog, best first.
         titles: Names shown to people where the catalog has none.
         rules: Rules of the app.
+        features: What is computed of the person; None takes ``features.DEFAULT_SPECS``.
+        accelerate: Let ONNX Runtime score where it is installed and gives the golden lists.
         rng: Randomness of exploration; drawn from the system where none is given.
     """
 
@@ -36,7 +39,18 @@ class Shop:
     fallback: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     rules: RuleBook = _NO_RULES
+    features: Sequence[FeatureSpec] | None = None
+    accelerate: bool = False
     rng: np.random.Generator = field(repr=False, default_factory=np.random.default_rng)
+
+    def accelerated(self, shelved: Shelved) -> tuple[Shelved, str]:
+        """Return what serves on the engine the app asks for, and the name of that engine."""
+        if not self.accelerate or shelved.bundle is None:
+            return shelved, "numpy"
+        from homebody_client.accelerate import accelerated  # noqa: PLC0415 only where asked for
+
+        bundle, engine = accelerated(shelved.bundle)
+        return replace(shelved, bundle=bundle), engine.name
 
     def lists(self, shelved: Shelved, sensitive_categories: Collection[str]) -> ListMaker:
         """Return what makes lists of a model and a catalog."""
