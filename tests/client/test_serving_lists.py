@@ -2,7 +2,8 @@
 
 import itertools
 import socket
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from homebody_client.recommend import Recommendations
 from homebody_client.serving.evidence import hour_bucket
-from homebody_client.serving.interactions import Interaction
+from homebody_client.serving.interactions import Interaction, Value, interactions_of
 from homebody_client.serving.list_maker import ListMaker
 from homebody_client.serving.query import Query
 from homebody_client.serving.surfaces import SURFACES, Surface
@@ -293,6 +294,28 @@ def test_view_counts_once_and_choices_each_time(world: World) -> None:
         assert model == pytest.approx(far, abs=1e-5)
     bought = maker.scores(choices([5] * 9 + [6]), replace(HOME, now=NOW + 30 * 86_400))
     assert bought == pytest.approx(ranker.scores([5] * 9 + [6]), abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A row of the store."""
+
+    at: float
+    values: Mapping[str, Value]
+
+
+def test_stored_rows_become_interactions_with_no_more_than_they_kept() -> None:
+    rows = [
+        Stored(5.0, {"event": "rating", "product_id": "a", "rating": 4, "hour": 7, "device": "tv"}),
+        Stored(6.0, {"event": "purchase", "product_id": "b", "price_band": "5-10"}),
+        Stored(7.0, {"event": "search", "query": "tea"}),
+        Stored(8.0, {"event": "feature_used", "feature": "chart"}),
+    ]
+    assert interactions_of(rows) == [
+        Interaction(product_id="a", event="rating", at=5.0, hour=7, device="tv", value=4.0),
+        Interaction(product_id="b", event="purchase", at=6.0),
+        Interaction(product_id="chart", event="feature_used", at=8.0),
+    ]
 
 
 def test_impression_says_nothing(world: World) -> None:

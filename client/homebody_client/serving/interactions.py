@@ -1,10 +1,13 @@
 """What a list is made from: the person's own events, as the read gate gave them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
+
+Value = str | int | float | bool | None
+"""What a field of a stored row can hold."""
 
 INTEREST: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -22,11 +25,12 @@ INTEREST: Final[Mapping[str, float]] = MappingProxyType(
         "dislike": 0.0,
         "dismiss": 0.0,
         "feature_used": 1.0,
+        "email_open": 1.0,
     }
 )
 """How much one event says about what interests the person now; others say nothing."""
 
-VIEWS: Final = frozenset({"product_view", "view", "click", "search", "dwell"})
+VIEWS: Final = frozenset({"product_view", "view", "click", "search", "dwell", "email_open"})
 """Events of looking: a product looked at ten times is one entry of the model's history."""
 
 CHOICES: Final = frozenset(
@@ -40,9 +44,20 @@ OPINIONS: Final = frozenset({"like", "dislike", "dismiss", "rating"})
 _OPINION: Final[Mapping[str, float]] = MappingProxyType(
     {"like": 1.0, "dislike": -2.0, "dismiss": -1.5}
 )
-_MIDDLE_RATING: Final = 3.0
-_RATING_STEP: Final = 2.0
+_MIDDLE_RATING: Final = 2.5  # of 0 to 5, as in the event vocabulary
 _LAST_HOUR: Final = 23
+
+
+class Row(Protocol):
+    """A row of the store, as the read gate gives it."""
+
+    @property
+    def at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """The fields kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +70,7 @@ class Interaction:
         at: Unix seconds.
         hour: Hour of the day where the person was, 0 to 23; None if not collected.
         device: Kind of device, such as ``mobile``; None if not collected.
-        value: Rating from 1 to 5 of a ``rating``; None for none.
+        value: Rating from 0 to 5 of a ``rating``; None for none.
     """
 
     product_id: str = field(repr=False)
@@ -85,5 +100,34 @@ class Interaction:
             >>> Interaction(product_id="a", event="purchase", at=0.0).opinion()
         """
         if self.event == "rating" and self.value is not None:
-            return max(-1.0, min(1.0, (self.value - _MIDDLE_RATING) / _RATING_STEP))
+            return max(-1.0, min(1.0, self.value / _MIDDLE_RATING - 1.0))
         return _OPINION.get(self.event)
+
+
+def interactions_of(rows: Iterable[Row]) -> list[Interaction]:
+    """Return the interactions in stored rows; a row about no product is passed over.
+
+    Args:
+        rows: Rows of one or more feature groups, as the read gate gave them. Secret.
+
+    Returns:
+        In the order of the rows. Fields a group does not keep are None: without ``hour`` there are
+        no habits of the hour.
+    """
+    return [found for row in rows if (found := _interaction(row)) is not None]
+
+
+def _interaction(row: Row) -> Interaction | None:
+    values = row.values
+    product, event = values.get("product_id") or values.get("feature"), values.get("event")
+    if not isinstance(product, str) or not isinstance(event, str) or not product or not event:
+        return None
+    hour, device, rating = values.get("hour"), values.get("device"), values.get("rating")
+    return Interaction(
+        product_id=product,
+        event=event,
+        at=row.at,
+        hour=hour if isinstance(hour, int) and 0 <= hour <= _LAST_HOUR else None,
+        device=device if isinstance(device, str) else None,
+        value=float(rating) if isinstance(rating, int | float) else None,
+    )
