@@ -14,18 +14,17 @@ export class BundleError extends Error {
 
 /**
  * Verify a bundle. get: `(name) => Response` of a file; trusted: Ed25519 keys in hex, of which
- * `threshold` must sign; now: Unix seconds; floor: least serial; installed: `state` of the model in
- * use; active: it is this one, perhaps expired.
+ * `threshold` must sign; now: Unix seconds, never less than before; floor: least serial; installed:
+ * `state` of the model in use, which alone may have expired.
  */
 export async function openBundle(get, trust) {
-	const { trusted, threshold = 1, now, floor = 0, installed, active } = trust, keys = new Map();
+	const { trusted, threshold = 1, now, floor = 0, installed } = trust, keys = new Map();
 	for (const raw of trusted.map((hex) => Uint8Array.fromHex(hex))) {
 		const key = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
 		keys.set(await sha256(raw), key);
 	}
 	need(whole(1, keys.size)(threshold), "threshold: 1 to all keys");
-	const last = installed ?? { serial: 0, floor: 0 };
-	const least = Math.max(floor, last.floor, last.serial);
+	const last = installed ?? { serial: 0, floor: 0 }, least = Math.max(floor, last.floor);
 	let step = "1 (size and type)";
 	try {
 		const signed = await read(get, "manifest.json", 1 << 20);
@@ -35,7 +34,7 @@ export async function openBundle(get, trust) {
 		const head = `DSSEv1 ${TYPE.length} ${TYPE} ${signed.length} `, good = new Set();
 		const message = await new Blob([head, signed]).arrayBuffer();
 		for (const { keyid, sig } of signatures) {
-			const key = keys.get(keyid); // a key counts once
+			const key = keys.get(keyid);
 			if (key && await crypto.subtle.verify("Ed25519", key, base64(sig), message)) good.add(keyid);
 		}
 		need(good.size >= threshold, "too few trusted keys");
@@ -45,22 +44,22 @@ export async function openBundle(get, trust) {
 		checkManifest(manifest);
 		step = "5 (serial)";
 		const { arch, serial, min_serial, files } = manifest, digest = await sha256(signed);
-		need(serial >= least && serial >= min_serial, `${serial} is too old`);
+		need(serial >= Math.max(least, last.serial, min_serial), `${serial} is too old`);
 		need(serial !== last.serial || digest === last.digest, "of other content");
 		step = "6 (expiry)";
-		const stale = !(now <= manifest.expires);
-		need(active || !stale, "it is past");
+		const stale = !(now && now <= manifest.expires);
+		need(!stale || digest === last.digest, "it is past");
 		step = "7 (files)";
 		const [model, items, golden] = await readFiles(get, files);
 		step = "8 (tensors)";
 		const tensors = readTensors(model, arch);
 		step = "9 (items)";
 		const { ids } = check(parse(items), { ids: list(text, arch.n_items, arch.n_items) });
-		need(new Set(ids).size === ids.length, "one occurs twice");
+		need(new Set(ids).size === ids.length, "one twice");
 		step = "10 (values)";
 		const { b, scale = [], E = [] } = tensors;
 		need(b.every((v) => Math.abs(v) <= 1e4) && scale.every((v) => v > 0 && v <= 100) &&
-			!E.includes(-128), "one is out of range");
+			!E.includes(-128), "out of range");
 		step = "11 (golden lists)";
 		const client = makeClient(arch, ids, tensors, parse(golden, true));
 		const state = { serial, digest, floor: Math.max(least, min_serial) };
@@ -81,7 +80,7 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 	const slotsOf = (history) => history.slice(-arch.history_max).reverse() // [item, weight]
 		.map((i, age) => [i, arch.history_decay ** age]);
 
-	function scorer(slots, strength) { // what a history adds to an item's score
+	function scorer(slots, strength) { // what a history adds to a score
 		need(strength >= 0 && strength <= 100, "strength: 0 to 100");
 		const user = new Float64Array(dim), A = system.slice(), own = new Map(), gain = strength / 100;
 		const sum = ridge ? 1 : slots.reduce((total, [, w]) => total + w, 1e-6);
@@ -115,6 +114,7 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 	 * hideSeen: leave the history out while others are left; adjust: `{id: number}`, -1e9 hides.
 	 */
 	function recommend(history, { n = 10, strength = 100, hideSeen, adjust = {} } = {}) {
+		need(whole(1)(n), "n: from 1");
 		const items = known(history), scores = scoresOf(items, strength);
 		const hidden = new Set(), seen = new Set(hideSeen && items);
 		for (const id in adjust) {
@@ -143,7 +143,7 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 		const scores = scoresOf(history, 100), most = 1e-5 * Math.max(1, ...wanted.map(Math.abs));
 		const near = (i, rank) => Math.abs(scores[i] - wanted[rank]) <= most;
 		need(new Set(items).size === n && items.every(near) && top(scores, n, () => true).every(near),
-			"this engine gives others");
+			"others served");
 	}
 	return { recommend, why };
 }
@@ -232,7 +232,7 @@ function readTensors(data, { n_items: n, dim }) { // views, without a gap
 function parse(data, floats) { // no key twice and, unless `floats`, no decimal
 	const json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data);
 	const bare = json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"/g, '"'); // a quote per text
-	let keys = bare.split(/"\s*:/).length; // and one for the root
+	let keys = bare.split(/"\s*:/).length; // and the root
 	const parsed = JSON.parse(json, function (_, value) {
 		keys -= !Array.isArray(this);
 		return value;
