@@ -137,6 +137,20 @@ class Device:
         return (*self._core.parts.problems, *self._core.shelved.problems)
 
     @property
+    def readable(self) -> bool:
+        """Whether the person's rows and keys can be read; where not, ``problems`` says why."""
+        return self._core.rows is not None
+
+    @property
+    def key_store(self) -> tuple[str, str]:
+        """Kind of place that keeps the profile's key, and how it is weaker than the system's.
+
+        The second is empty where it is not weaker; both are where the keys cannot be opened.
+        """
+        vault = self._core.parts.vault
+        return ("", "") if vault is None else (vault.kind, vault.weaker)
+
+    @property
     def bundle(self) -> ModelBundle | None:
         """The model in use; None without one. Public."""
         return self._core.shelved.bundle

@@ -92,7 +92,10 @@ class Rows:
                 if finding.problem is Problem.TOO_MANY_VIEWS:
                     self._put_burst_aside(finding.since, event.timestamp)
                 return False
-            kept = [self._keep(event, name, values) for name, values in admitted.items()]
+            new = [name for name in admitted if not self._store.has(name, event.event_id)]
+            if not new:  # known from an earlier start
+                self._quarantine.repeated()
+            kept = [self._keep(event, name, admitted[name]) for name in new]
             return any(kept)
 
     def interactions(self) -> Sequence[Interaction]:
@@ -170,9 +173,7 @@ class Rows:
         return self._gates.read(self._purpose).rows
 
     def _keep(self, event: Event, feature: str, values: Mapping[str, Value]) -> bool:
-        """Keep one row, unless it is known from an earlier start."""
-        if self._store.has(feature, event.event_id):
-            return False
+        """Keep one row."""
         at = self._collected(feature)
         row = NewRow(feature=feature, values=values, at=at, event_id=event.event_id)
         if not self._writer.add(row):

@@ -81,6 +81,10 @@ class Quarantine:
             self._found[finding.problem] += 1
         return finding
 
+    def repeated(self) -> None:
+        """Count an event whose rows are there from an earlier start."""
+        self._found[Problem.DUPLICATE] += 1
+
     def forget(self) -> None:
         """Forget which events there were, for their rows are gone; the counts stay."""
         self._screen = Screen()

@@ -6,7 +6,7 @@ from typing import NoReturn
 from homebody_client.consent.matrix import MatrixRow
 from homebody_privacy.consent import Closed, Decision, closed
 from homebody_privacy.consent_terms import ConsentTerms
-from homebody_privacy.errors import ConsentMissingError
+from homebody_privacy.errors import ConsentMissingError, IntegrityError
 
 
 class ShutBook:
@@ -71,6 +71,23 @@ class ShutBook:
         """Refuse: it could not be kept."""
         del band
         _refuse()
+
+    def set_signal(self, name: str, on: bool | None) -> NoReturn:  # noqa: FBT001 as the real book
+        """Refuse: it could not be kept."""
+        del name, on
+        _refuse()
+
+    def object_to(self, purpose: str) -> NoReturn:
+        """Refuse, as ``withdraw``."""
+        del purpose
+        _refuse()
+
+    def receipts(self) -> NoReturn:
+        """Refuse: what vouches for them cannot be read."""
+        raise IntegrityError(
+            "the receipts cannot be verified: the keys of this device cannot be opened",
+            fix="bring its state folder back, or erase the device and begin anew",
+        )
 
 
 def _refuse() -> NoReturn:
