@@ -35,6 +35,7 @@ from homebody_privacy.errors import UsageError
 NO_MODEL: Final = "no-model"
 STRENGTH_ZERO: Final = "strength-zero"
 CONTROL_ARM: Final = "control-arm"
+_FACTS_OPEN: Final = frozenset({NO_MODEL, CONTROL_ARM, NO_HISTORY, UNKNOWN_HISTORY})
 _FULL: Final = 100
 _ID_BYTES: Final = 16
 _NO_RULES: Final = RuleBook()
@@ -209,7 +210,7 @@ class ListMaker:
     ) -> _Call:
         surface = find_surface(query.surface, self._surfaces, pricing_open=self._pricing_open)
         evidence, reason = self._evidence(interactions, query, reason)
-        knows_facts = reason is None or reason in {CONTROL_ARM, NO_HISTORY, UNKNOWN_HISTORY}
+        knows_facts = reason is None or reason in _FACTS_OPEN
         outcome = self._rules.apply(query.facts if knows_facts else {}, surface.name)
         gain = query.strength / _FULL if evidence is not None else 0.0
         beside = surface.name == _BESIDE
