@@ -4,6 +4,7 @@ The page has a content security policy of ``default-src 'self'`` alone.
 """
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ from homebody_models.bundle import ModelBundle, write_bundle
 from homebody_models.ranking import HIDE
 from homebody_models.recommender import Exported
 from homebody_simulation.simulate import SimulatedRun
-from tests.models.bundle_forge import FACTS, PUBLISHER, Forge, forge_at
+from tests.models.bundle_forge import FACTS, NOW, PUBLISHER, Forge, forge_at
 
-from .browser_page import SCRIPT, Page, client_page
+from .browser_page import SCRIPT, Page, chromium, client_page
+from .browser_site import Site, serving
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "browser"
 
 _MOST_BYTES = 12 * 1024
 _HISTORIES = 64  # for each encoder
@@ -188,3 +192,53 @@ def test_no_request_leaves_the_site_and_no_policy_is_broken(page: Page) -> None:
     assert page.problems == []
     page.page.evaluate("fetch('http://localhost:9/').catch(() => null)")
     assert any("Content Security Policy" in problem for problem in page.problems)  # it is in force
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the example page of the docs, with a model and the publisher's key filled in."""
+    folder = tmp_path_factory.mktemp("example") / "site"
+    shutil.copytree(EXAMPLE, folder)
+    shutil.copy(SCRIPT, folder)
+    _publish(folder / "model.hbm", "mean", *_SHAPES["usual"])
+    text = (folder / "publisher.js").read_text("utf-8")
+    text = text.replace("replace-with-64-hex-digits", PUBLISHER.public.hex())
+    # The page reads the real clock; the made-up bundle is valid at another time.
+    text += f"Date.now = () => {NOW} * 1000;\n"
+    (folder / "publisher.js").write_text(text, "utf-8")
+    return folder
+
+
+def test_the_example_page_ranks_learns_and_forgets(example: Path) -> None:
+    site = Site()
+    site.folders = {"/": example, "/model.hbm/": example / "model.hbm"}
+    site.files = {"/favicon.ico": b"", "/": (example / "index.html").read_bytes()}
+    bundle = Forge(example / "model.hbm").open()
+    with chromium() as browser, serving(site):
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text))
+        page.goto(f"{site.address}/")
+        rows = page.locator("#list li")
+        rows.first.wait_for()
+        first = _python_list(bundle, [], {"n": 10})
+        assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in first]
+        assert all("popular" in text for text in rows.all_inner_texts())
+        chosen = first[0][0]
+        rows.first.get_by_role("button").click()
+        page.reload()  # the history is kept, and so is the state of the model
+        rows.first.wait_for()
+        second = _python_list(bundle, [chosen], {"n": 10, "hideSeen": True})
+        assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in second]
+        assert f"because you chose {chosen}" in rows.first.inner_text()
+        page.get_by_role("button", name="Forget what I chose").click()
+        assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in first]
+        site.files["/model.hbm/items.json"] = b"{}"
+        page.reload()
+        page.get_by_text("No list: bundle refused at step 7 (files)").wait_for()
+        assert problems == []
+
+
+def test_the_example_page_is_at_most_60_lines_of_script() -> None:
+    assert len((EXAMPLE / "app.js").read_text("utf-8").splitlines()) <= 60
