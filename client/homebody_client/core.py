@@ -1,16 +1,16 @@
 """The state of an open device: its parts, its rows, what it serves with, whom it tells."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from homebody_client.consent.book import ConsentBook
 from homebody_client.device_rows import Rows
+from homebody_client.erasure import STRENGTH, begin_anew, erase
 from homebody_client.events.event import Event
 from homebody_client.housekeeping import Housekeeper
-from homebody_client.intake import OWNER, PSEUDONYM
-from homebody_client.parts import DEDUPE, STORE_UNREADABLE, Parts, begin_anew
+from homebody_client.parts import STORE_UNREADABLE, Parts
 from homebody_client.recommend import Recommendations
 from homebody_client.serving.interactions import Interaction
 from homebody_client.serving.query import Query
@@ -27,7 +27,6 @@ RECOMMEND: Final = "recommend"
 CONSENT_CLOSED: Final = "consent-closed"
 """``fallback_reason`` of a list for all, shown because nothing may be read for it."""
 
-STRENGTH: Final = "strength"
 FULL: Final = 100
 
 _UNTELLING: Final = frozenset({"feature_not_chosen", "not_in_matrix"})
@@ -38,6 +37,7 @@ class Core:
 
     Attributes:
         setup: What the app gave.
+        lock: Held during each call that changes something.
         parts: Its parts.
         rows: Its rows; None where nothing can be kept.
         shelved: Model and catalog in use.
@@ -47,6 +47,7 @@ class Core:
     def __init__(self, setup: Setup) -> None:
         """Bring up what can be brought up."""
         self.setup = setup
+        self.lock = RLock()
         self.rows: Rows | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
@@ -56,20 +57,22 @@ class Core:
     def close(self) -> None:
         """Put on disk what waits, and unlock the profile."""
         self._housekeeper.stop()
-        with self.parts.lock:
+        with self.lock:
             if self._closed:
                 return
             self._closed = True
             try:
                 if self.rows is not None:
                     self.rows.flush()
-                self.parts.close()
             finally:
-                self.setup.profile.close()
+                try:
+                    self.parts.close()
+                finally:
+                    self.setup.profile.close()
 
     def tick(self) -> None:
         """Do what time demands: expiry, retention."""
-        with self.parts.lock:
+        with self.lock:
             if isinstance(self.parts.book, ConsentBook) and not self._closed:
                 self.parts.book.tick()
 
@@ -101,20 +104,15 @@ class Core:
         return count
 
     def erase(self) -> None:
-        """Erase the person, and begin anew."""
-        with self.parts.lock:
-            parts = self.parts
+        """Erase the person; where a part is damaged, begin it anew."""
+        with self.lock:
             if self.rows is not None:
                 self.rows.discard()
-            if isinstance(parts.book, ConsentBook) and parts.store is not None:
-                parts.book.erase()
-                parts.store.clear()
-                if parts.vault is not None:
-                    parts.vault.change({OWNER: None, STRENGTH: None}, drop_keys=(PSEUDONYM, DEDUPE))
-                parts.close()
+            if erase(self.parts):
+                self._read_rows()
             else:
-                begin_anew(parts)
-            self._start(replace(self.setup, bundle=None, catalog=None))
+                begin_anew(self.parts, self.setup.keys)
+                self._start(self.setup)
         self.tell()
 
     def features(self) -> "FeatureStore":
@@ -201,14 +199,17 @@ class Core:
             callback()
 
     def _start(self, setup: Setup) -> None:
-        self.parts: Parts = setup.open_parts()
-        self.rows = None
-        book, vault = self.parts.book, self.parts.vault
-        store, gates = self.parts.store, self.parts.gates
-        if isinstance(book, ConsentBook) and vault and store and gates:
-            self.rows = Rows(vault, store, book, gates, RECOMMEND)
-            book.on_change(self._consent_changed)
+        self.parts: Parts = setup.open_parts(self.lock)
+        self._read_rows()
+        if isinstance(self.parts.book, ConsentBook):
+            self.parts.book.on_change(self._consent_changed)
         self.shelve(setup)
+
+    def _read_rows(self) -> None:
+        """Begin with what the store holds now, if rows can be kept at all."""
+        parts, self.rows = self.parts, None
+        if isinstance(parts.book, ConsentBook) and parts.vault and parts.store and parts.gates:
+            self.rows = Rows(parts.vault, parts.store, parts.book, parts.gates, RECOMMEND)
 
     def _consent_changed(self, _: int) -> None:
         if self.rows is not None:

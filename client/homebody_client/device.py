@@ -17,7 +17,8 @@ from homebody_client.bundles import read_public_key, trust_key
 from homebody_client.check_in import TRAINING, CheckIn, Condition, LocalModel, Participant
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
-from homebody_client.core import FULL, RECOMMEND, STRENGTH, Core
+from homebody_client.core import FULL, RECOMMEND, Core
+from homebody_client.erasure import STRENGTH
 from homebody_client.events.event import Event
 from homebody_client.explain import Reason
 from homebody_client.features.spec import Value as FeatureValue
@@ -169,7 +170,7 @@ class Device:
     def strength(self, value: int) -> None:
         if not 0 <= value <= FULL:
             raise ValueError(f"strength must be in 0..{FULL}, got {value}")
-        with self._core.parts.lock:
+        with self._core.lock:
             if self._core.parts.vault is not None:
                 self._core.parts.vault.change({STRENGTH: value})
         self._core.tell()
@@ -440,7 +441,7 @@ class Device:
             InvalidFileError: If there is none, or it cannot be stored.
         """
         now = int(self._core.now())
-        with self._core.parts.lock:
+        with self._core.lock:
             library = self._core.setup.library(self._core.parts)
             if catalog is not None:
                 library.install_catalog(catalog, now=now)

@@ -1,6 +1,7 @@
 """The public things a device serves with: its model and its catalog, verified and activated."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
@@ -67,17 +68,16 @@ class Library:
 
         Whatever is refused, what was in use serves on, and the problem is named.
         """
-        if self._trust is None:
-            return Shelved()
         problems: list[str] = []
+        if self._trust is None:
+            if bundle is not None or catalog is not None:
+                problems.append("a model or catalog was named, but no publisher's key is pinned")
+            return Shelved(problems=tuple(problems))
         if self._vault is None:
-            trust = self._trust
-            return Shelved(
-                bundle=_tried(bundle, lambda p: open_bundle(p, trust, now=now), problems),
-                catalog=_tried(catalog, lambda p: open_catalog(p, trust), problems),
-                problems=tuple(problems),
-            )
+            return self._unrecorded(bundle, catalog, self._trust, now)
         bundles, catalogs = self._bundles(), self._catalogs()
+        self._recover(bundles, _BUNDLES, now)
+        self._recover(catalogs, _CATALOGS, now)
         model = _tried(bundle, lambda path: bundles.install(path, now=now), problems)
         items = _tried(catalog, lambda path: catalogs.install(path, now=now), problems)
         return Shelved(
@@ -86,16 +86,54 @@ class Library:
             problems=tuple(problems),
         )
 
+    def _unrecorded(
+        self, bundle: Path | None, catalog: Path | None, trust: Trust, now: int
+    ) -> Shelved:
+        """Return what can be verified where nothing says what is in use: the newest there is."""
+        problems: list[str] = []
+        models = [
+            _tried(bundle, lambda path: open_bundle(path, trust, now=now), problems),
+            *(
+                _tried(stored, lambda path: open_bundle(path, trust, now=now, active=True), [])
+                for stored in self._stored(_BUNDLES)
+            ),
+        ]
+        catalogs = [
+            _tried(catalog, lambda path: open_catalog(path, trust), problems),
+            *(
+                _tried(stored, lambda path: open_catalog(path, trust), [])
+                for stored in self._stored(_CATALOGS)
+            ),
+        ]
+        return Shelved(
+            bundle=max(
+                filter(None, models), key=lambda one: one.manifest.facts.serial, default=None
+            ),
+            catalog=max(filter(None, catalogs), key=lambda one: one.version, default=None),
+            problems=tuple(problems),
+        )
+
+    def _recover(self, home: BundleHome | CatalogHome, name: str, now: int) -> None:
+        """Take what is stored into use again where nothing says so: the vault was lost."""
+        with suppress(HomebodyError):
+            if home.entry() is None:
+                for stored in self._stored(name):
+                    _tried(stored, lambda path: home.install(path, now=now), [])
+
+    def _stored(self, name: str) -> list[Path]:
+        folder = self._folder / name
+        return sorted(folder.iterdir()) if folder.is_dir() else []
+
     def _bundles(self) -> BundleHome:
         read, write = self._kept(_BUNDLES)
         return BundleHome(
-            self._folder / "bundles", self._pinned(), read_state=read, write_state=write
+            self._folder / _BUNDLES, self._pinned(), read_state=read, write_state=write
         )
 
     def _catalogs(self) -> CatalogHome:
         read, write = self._kept(_CATALOGS)
         return CatalogHome(
-            self._folder / "catalogs", self._pinned(), read_state=read, write_state=write
+            self._folder / _CATALOGS, self._pinned(), read_state=read, write_state=write
         )
 
     def _pinned(self) -> Trust:

@@ -15,12 +15,12 @@ from homebody_client.config_file import read_config
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
 from homebody_client.consent.gates import Gates
-from homebody_client.keystores import KeyStore, best_key_store, forget_keys
+from homebody_client.keystores import KeyStore, best_key_store
 from homebody_client.profile import Profile
 from homebody_client.shut_book import ShutBook
 from homebody_client.store import Store
 from homebody_client.vault import Vault
-from homebody_privacy.errors import HomebodyError, IntegrityError
+from homebody_privacy.errors import HomebodyError, IntegrityError, InvalidFileError
 
 DEDUPE: Final = "dedupe"
 STORE_UNREADABLE: Final = "store-unreadable"
@@ -65,6 +65,7 @@ def open_parts(
     *,
     config: Path,
     now: Callable[[], float],
+    lock: RLock,
     keys: KeyStore | None = None,
     passphrase: str | None = None,
 ) -> Parts:
@@ -74,6 +75,7 @@ def open_parts(
         profile: The profile, locked.
         config: Its ``privacy.toml``.
         now: The clock, Unix seconds.
+        lock: Held during each call of each part.
         keys: Where the key of the vault is kept; None takes the best there is.
         passphrase: Seals that key where the system keeps none.
 
@@ -81,11 +83,11 @@ def open_parts(
         UsageError: If the pass phrase is wrong, or a file cannot be read or written now: nothing
             is damaged, and nothing is opened.
     """
-    lock, egress, problems = RLock(), EgressLog(profile.egress), list[str]()
+    egress, problems = EgressLog(profile.egress), list[str]()
     try:
         place = keys or best_key_store(profile.state, profile.identity, passphrase=passphrase)
         vault = Vault.open(profile.vault, place)
-    except IntegrityError as error:
+    except (IntegrityError, InvalidFileError) as error:  # damaged, or others had rights to its key
         return Parts(
             profile=profile,
             lock=lock,
@@ -96,22 +98,22 @@ def open_parts(
             egress=egress,
             problems=(str(error),),
         )
-    store = _store(profile, vault, problems)
     found = read_config(config, vault)
     if found.problem:
         problems.append(found.problem)
-    try:
-        book: ConsentBook | ShutBook = ConsentBook.open(
+    store = _store(profile, vault, problems)
+
+    def open_book(readable: Store | None) -> ConsentBook:
+        return ConsentBook.open(
             terms=found.terms,
             vault=vault,
-            store=store,
+            store=readable,
             receipts=profile.receipts,
             lock=lock,
             now=now,
         )
-    except IntegrityError as error:
-        problems.append(str(error))
-        book = ShutBook()
+
+    book, store = _book(open_book, store, problems)
     return Parts(
         profile=profile,
         lock=lock,
@@ -134,16 +136,15 @@ def _store(profile: Profile, vault: Vault, problems: list[str]) -> Store | None:
         return None
 
 
-def begin_anew(parts: Parts) -> None:
-    """Destroy what cannot be opened any more, so that the next opening starts from nothing.
-
-    Only for a device whose vault or store is lost: a healthy one is erased by its book.
-    """
-    if parts.store is not None:
-        parts.store.close()
-    folder = parts.profile.folder
-    for file in folder.glob(f"{parts.profile.store.name}*"):
-        file.unlink()
-    if parts.vault is None:
-        forget_keys(parts.profile.state, parts.profile.identity)
-        parts.profile.receipts.unlink(missing_ok=True)
+def _book(
+    open_book: Callable[[Store | None], ConsentBook], store: Store | None, problems: list[str]
+) -> tuple[ConsentBook | ShutBook, Store | None]:
+    """Open the book: without the store if that is damaged, not at all if consent itself is."""
+    try:
+        return open_book(store), store
+    except IntegrityError as error:
+        problems.append(str(error))
+    if store is None:
+        return ShutBook(), None
+    store.close()
+    return _book(open_book, None, problems)

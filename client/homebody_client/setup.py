@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import RLock
 from typing import Final
 
 import numpy as np
@@ -96,10 +97,11 @@ class Setup:
         """The config in force."""
         return self.config or self.profile.config
 
-    def open_parts(self) -> Parts:
+    def open_parts(self, lock: RLock) -> Parts:
         """Open what can be opened; raises as ``parts.open_parts``."""
         return open_parts(
             self.profile,
+            lock=lock,
             config=self.config_file,
             now=self.now,
             keys=self.keys,

@@ -57,6 +57,10 @@ class Store:
         """Close the file."""
         self.close()
 
+    def tag_with(self, dedupe_key: bytes) -> None:
+        """Make the tags of events with another key from now on; for a store just cleared."""
+        self._dedupe_key = dedupe_key
+
     def segment_key(self, feature: str, purpose_keys: Mapping[str, bytes]) -> bytes | None:
         """Return the key of a feature group's rows, unwrapped by any purpose; None if none can."""
         return segments.segment_key(self._database, feature, purpose_keys)
