@@ -11,9 +11,9 @@ from homebody_client.consent.gates import Gates
 from homebody_client.events.event import Event
 from homebody_client.events.quality import VIEWS, Problem
 from homebody_client.intake import Owner, Quarantine, values_of
-from homebody_client.memory import Memory, event_time, interaction_of
+from homebody_client.memory import Memory, event_time
 from homebody_client.rights import correct, known_rows, rows_of_export
-from homebody_client.serving.interactions import Interaction
+from homebody_client.serving.interactions import Interaction, interaction_of
 from homebody_client.store import BatchWriter, NewRow, Store, StoredRow, Value
 from homebody_client.vault import Vault
 from homebody_models.catalog import ItemCatalog

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from homebody_client.serving.interactions import Interaction
+from homebody_client.serving.interactions import Interaction, interaction_of
 from homebody_client.store import StoredRow, Value
 from homebody_privacy.consent_terms import DAY_S
 
@@ -59,22 +59,6 @@ class Memory:
     def drop(self) -> None:
         """Forget everything."""
         self._held = None
-
-
-def interaction_of(row: Mapping[str, Value], at: float) -> Interaction | None:
-    """Return what a row says about a product; None if it is about none."""
-    product, event = row.get("product_id"), row.get("event")
-    if not isinstance(product, str) or not product or not isinstance(event, str):
-        return None
-    hour, device, rating = row.get("hour"), row.get("device"), row.get("rating")
-    return Interaction(
-        product_id=product,
-        event=event,
-        at=at,
-        hour=hour if isinstance(hour, int) else None,
-        device=device if isinstance(device, str) else None,
-        value=float(rating) if isinstance(rating, int | float) else None,
-    )
 
 
 def event_time(row: Mapping[str, Value], collected: float) -> float:

@@ -91,6 +91,11 @@ class RunFolder:
         return self.path / "model.hbm"
 
     @property
+    def catalog(self) -> Path:
+        """The signed catalog: what a device shows of the items."""
+        return self.path / "catalog"
+
+    @property
     def _key_file(self) -> Path:
         return self.path / "run.key"
 

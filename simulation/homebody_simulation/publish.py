@@ -1,4 +1,4 @@
-"""Sign a run's model: from here on it is what its publisher's key says it is."""
+"""Sign a run's model and catalog: from here on they are what their publisher's key says."""
 
 import shutil
 import time
@@ -7,21 +7,36 @@ from pathlib import Path
 from typing import Any
 
 from homebody_models.bundle import BundleFacts, write_bundle
+from homebody_models.catalog_writer import write_catalog
 from homebody_models.manifest import LIFETIME
 from homebody_privacy.signing import SigningKey
 from homebody_server.run_folder import TrainState
 from homebody_server.run_spec import RunSpec
+from homebody_simulation.public_items import public_items
 from homebody_simulation.setup import Prepared
 
 
 def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Sign the model; a key is made once for all runs of the folder."""
+    """Sign model and catalog; a key is made once for all runs of the folder."""
     folder, catalog = prepared.folder, prepared.dataset.interactions.catalog
     name = signer(prepared)
     key = signing_key(prepared.request.runs, name)
     now = int(time.time())
-    if folder.bundle.exists():
-        shutil.rmtree(folder.bundle)  # of a conclusion that did not come to its end
+    for signed in (folder.bundle, folder.catalog):
+        if signed.exists():
+            shutil.rmtree(signed)  # of a conclusion that did not come to its end
+    serial = time.time_ns() // 1_000_000  # rises with each publication
+
+    def sign(message: bytes) -> tuple[str, bytes]:
+        return key.key_id, key.sign(message)
+
+    write_catalog(
+        folder.catalog,
+        public_items(catalog),
+        catalog_id=prepared.dataset.name,
+        version=serial,
+        sign=sign,
+    )
     digest = write_bundle(
         folder.bundle,
         prepared.model.export(state.parameters),
@@ -29,16 +44,26 @@ def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) ->
         facts=BundleFacts(
             model_id=prepared.dataset.name,
             version=folder.name,
-            serial=time.time_ns() // 1_000_000,  # rises with each publication
+            serial=serial,
             created=now,
             expires=now + LIFETIME,
             catalog_sha256=catalog.digest(),
             privacy=_manifest_privacy(prepared.spec, report),
         ),
-        sign=lambda message: (key.key_id, key.sign(message)),
+        sign=sign,
     )
-    size = sum(file.stat().st_size for file in folder.bundle.iterdir())
-    return {"path": str(folder.bundle), "bytes": size, "digest": digest, "signer": name}
+    return {
+        "path": str(folder.bundle),
+        "bytes": _size(folder.bundle),
+        "digest": digest,
+        "signer": name,
+        "catalog": str(folder.catalog),
+        "catalog_bytes": _size(folder.catalog),
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def signer(prepared: Prepared) -> str:

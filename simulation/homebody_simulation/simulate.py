@@ -65,6 +65,11 @@ class SimulatedRun:
         return self.folder / "model.hbm"
 
     @property
+    def catalog(self) -> Path:
+        """The signed catalog: what a device shows of the items."""
+        return self.folder / "catalog"
+
+    @property
     def trusted_key(self) -> Path:
         """The public key the bundle is signed with: the publisher's, or the laboratory's."""
         return self.folder.parent / f"{self.report['bundle']['signer']}.pub"

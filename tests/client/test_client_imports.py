@@ -6,7 +6,7 @@ import sys
 
 import homebody_client
 
-_TRAINING = {"flower_app", "ghost", "record_level"}
+_TRAINING = {"device_app", "flower_app", "ghost", "record_level"}
 _CODE = """
 import importlib, sys
 for name in sys.argv[1:]:

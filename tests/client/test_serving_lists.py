@@ -2,8 +2,7 @@
 
 import itertools
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from homebody_client.recommend import Recommendations
 from homebody_client.serving.evidence import hour_bucket
-from homebody_client.serving.interactions import Interaction, Value, interactions_of
+from homebody_client.serving.interactions import Interaction, Value, interaction_of
 from homebody_client.serving.list_maker import ListMaker
 from homebody_client.serving.query import Query
 from homebody_client.serving.surfaces import SURFACES, Surface
@@ -296,24 +295,24 @@ def test_view_counts_once_and_choices_each_time(world: World) -> None:
     assert bought == pytest.approx(ranker.scores([5] * 9 + [6]), abs=1e-5)
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A row of the store."""
-
-    at: float
-    values: Mapping[str, Value]
-
-
-def test_stored_rows_become_interactions_with_no_more_than_they_kept() -> None:
-    rows = [
-        Stored(5.0, {"event": "rating", "product_id": "a", "rating": 4, "hour": 7, "device": "tv"}),
-        Stored(6.0, {"event": "purchase", "product_id": "b", "price_band": "5-10"}),
-        Stored(7.0, {"event": "search", "query": "tea"}),
-        Stored(8.0, {"event": "feature_used", "feature": "chart"}),
+def test_a_row_becomes_an_interaction_with_no_more_than_it_kept() -> None:
+    rated: dict[str, Value] = {
+        "event": "rating",
+        "product_id": "a",
+        "rating": 4,
+        "hour": 7,
+        "device": "tv",
+    }
+    rows: list[tuple[float, dict[str, Value]]] = [
+        (5.0, rated),
+        (6.0, {"event": "purchase", "product_id": "b", "price_band": "5-10"}),
+        (7.0, {"event": "search", "query": "tea"}),
+        (8.0, {"event": "feature_used", "feature": "chart"}),
     ]
-    assert interactions_of(rows) == [
+    assert [interaction_of(values, at) for at, values in rows] == [
         Interaction(product_id="a", event="rating", at=5.0, hour=7, device="tv", value=4.0),
         Interaction(product_id="b", event="purchase", at=6.0),
+        None,
         Interaction(product_id="chart", event="feature_used", at=8.0),
     ]
 
@@ -327,6 +326,7 @@ def test_impression_says_nothing(world: World) -> None:
     )
 
 
+@pytest.mark.slow  # a clock measures the machine: not while others use it
 def test_s12_list_with_reasons_takes_well_under_fifty_milliseconds(world: World) -> None:
     import time  # noqa: PLC0415 this test alone measures
 

@@ -1,10 +1,10 @@
 """What a list is made from: the person's own events, as the read gate gave them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 Value = str | int | float | bool | None
 """What a field of a stored row can hold."""
@@ -46,18 +46,6 @@ _OPINION: Final[Mapping[str, float]] = MappingProxyType(
 )
 _MIDDLE_RATING: Final = 2.5  # of 0 to 5, as in the event vocabulary
 _LAST_HOUR: Final = 23
-
-
-class Row(Protocol):
-    """A row of the store, as the read gate gives it."""
-
-    @property
-    def at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def values(self) -> Mapping[str, Value]:
-        """The fields kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,21 +92,16 @@ class Interaction:
         return _OPINION.get(self.event)
 
 
-def interactions_of(rows: Iterable[Row]) -> list[Interaction]:
-    """Return the interactions in stored rows; a row about no product is passed over.
+def interaction_of(values: Mapping[str, Value], at: float) -> Interaction | None:
+    """Return what a row says about a product; None if it is about none.
 
     Args:
-        rows: Rows of one or more feature groups, as the read gate gave them. Secret.
+        values: What is kept of the event. Secret.
+        at: When it happened, Unix seconds.
 
     Returns:
-        In the order of the rows. Fields a group does not keep are None: without ``hour`` there are
-        no habits of the hour.
+        Fields a group does not keep are None: without ``hour`` there are no habits of the hour.
     """
-    return [found for row in rows if (found := _interaction(row)) is not None]
-
-
-def _interaction(row: Row) -> Interaction | None:
-    values = row.values
     product, event = values.get("product_id") or values.get("feature"), values.get("event")
     if not isinstance(product, str) or not isinstance(event, str) or not product or not event:
         return None
@@ -126,7 +109,7 @@ def _interaction(row: Row) -> Interaction | None:
     return Interaction(
         product_id=product,
         event=event,
-        at=row.at,
+        at=at,
         hour=hour if isinstance(hour, int) and 0 <= hour <= _LAST_HOUR else None,
         device=device if isinstance(device, str) else None,
         value=float(rating) if isinstance(rating, int | float) else None,
