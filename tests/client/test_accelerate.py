@@ -1,9 +1,11 @@
 """The accelerator: numpy's scores to 1e-5 on a verified bundle, or numpy itself, and why."""
 
 import importlib
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -68,12 +70,22 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelBundle]:
     return {encoder: _bundle(folder / encoder, encoder) for encoder in _NUMBERS}
 
 
+def _clock(*, numpy: float, runtime: float) -> Callable[[], float]:
+    """Return a clock by which the products, which take turns, last that long."""
+    steps = itertools.cycle([0.0, numpy, 0.0, runtime])
+    return itertools.accumulate(steps).__next__
+
+
 @pytest.fixture(scope="module")
 def fast(bundles: dict[str, ModelBundle]) -> dict[str, ModelBundle]:
     """Return the bundles that have a table, on ONNX Runtime."""
     pytest.importorskip("onnxruntime", reason="the extra accelerate is not installed")
     pytest.importorskip("onnx", reason="the extra accelerate is not installed")
-    served = {name: accelerated(bundle) for name, bundle in bundles.items() if name != "none"}
+    served = {
+        name: accelerated(bundle, clock=_clock(numpy=2.0, runtime=1.0))
+        for name, bundle in bundles.items()
+        if name != "none"
+    }
     assert {engine.name for _, engine in served.values()} == {"onnxruntime"}
     return {name: bundle for name, (bundle, _) in served.items()}
 
@@ -122,10 +134,17 @@ def test_an_engine_that_misses_a_golden_score_does_not_serve(
         return right(self, user) + np.float32(1e-3)
 
     monkeypatch.setattr(OnnxTable, "times", wrong)
-    served, engine = accelerated(bundles["mean"])
+    served, engine = accelerated(bundles["mean"], clock=_clock(numpy=2.0, runtime=1.0))
     assert served is bundles["mean"]
     assert engine.name == "numpy"
     assert "golden case" in engine.why
+
+
+@pytest.mark.usefixtures("fast")
+def test_an_engine_that_is_not_quicker_does_not_serve(bundles: dict[str, ModelBundle]) -> None:
+    served, engine = accelerated(bundles["mean"], clock=_clock(numpy=1.0, runtime=1.0))
+    assert served is bundles["mean"]
+    assert engine == accelerate.Engine("numpy", "onnxruntime is not quicker with this table")
 
 
 @pytest.mark.usefixtures("fast")
@@ -135,7 +154,8 @@ def test_the_golden_lists_are_the_publishers_not_numpys_own(
     golden = json.loads(bundles["mean"].golden)
     golden["cases"][1]["scores"][0] += 0.01
     changed = replace(bundles["mean"], golden=json.dumps(golden).encode())
-    assert accelerated(changed)[1].name == "numpy"
+    served, engine = accelerated(changed, clock=_clock(numpy=2.0, runtime=1.0))
+    assert (served, engine.name) == (changed, "numpy")
 
 
 def test_a_model_without_a_table_stays_on_numpy(bundles: dict[str, ModelBundle]) -> None:
