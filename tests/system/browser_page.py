@@ -39,7 +39,6 @@ window.failure = (history, options) => {
     return error.message;
   }
 };
-window.ready = true;
 """
 
 
@@ -55,7 +54,6 @@ class Page:
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", lambda line: self.problems.append(line.text))
         page.goto(f"{site.address}/")
-        page.wait_for_function("window.ready")
 
     def open(self, folder: Path, **trust: Any) -> dict[str, Any]:  # noqa: ANN401 JSON
         """Open a bundle; return its state, or the step of the refusal."""
