@@ -36,6 +36,10 @@ _GROUPS = (
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_client.cli", "recommend"),
 )
+_NESTED = (
+    ("homebody_client.device_cli", "device"),
+    ("homebody_client.commands.schema_cli", "export"),
+)
 _INTERRUPTED = 130
 
 
@@ -70,9 +74,9 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         result = _INTERRUPTED
     if result == _INTERRUPTED:  # typer turns an interrupt into this number
-        Console(stderr=True).print(
-            "Interrupted. A run goes on with: homebody simulate --resume NAME", markup=False
-        )
+        resumed = arguments[:1] == ["simulate"]
+        fix = " A run goes on with: homebody simulate --resume NAME" if resumed else ""
+        Console(stderr=True).print(f"Interrupted.{fix}", markup=False)
     return result if isinstance(result, int) else 0
 
 
@@ -99,6 +103,8 @@ def build() -> typer.Typer:
         part: typer.Typer = import_module(module).app
         app.registered_commands += [c for c in part.registered_commands if c.name == name]
     app.add_typer(_data(), name="data")
+    for module, name in _NESTED:
+        app.add_typer(import_module(module).app, name=name)
     app.command()(doctor)
     return app
 

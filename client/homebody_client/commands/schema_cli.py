@@ -1,0 +1,48 @@
+"""``homebody export``: what other programs need to know of homebody, as files of their kind."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="export",
+    help="Print what other programs need to know of homebody.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+schema = typer.Typer(
+    help="Print a JSON Schema.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.add_typer(schema, name="schema")
+
+
+class Mode(StrEnum):
+    """How unknown fields of an event are taken."""
+
+    STRICT = "strict"
+    LAX = "lax"
+
+
+@app.callback()
+def export() -> None:
+    """Print what other programs need to know of homebody."""
+
+
+@schema.callback()
+def schemas() -> None:
+    """Print a JSON Schema."""
+
+
+@schema.command("events")
+def events(
+    *,
+    mode: Annotated[Mode, typer.Option(help="strict refuses unknown fields, lax lets them be.")] = (
+        Mode.STRICT
+    ),
+) -> None:
+    """Print the JSON Schema (2020-12) of every event a device takes."""
+    from homebody_client.events.schema import event_schema
+
+    typer.echo(json.dumps(event_schema(mode.value), ensure_ascii=False, indent=2))
