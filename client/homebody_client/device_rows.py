@@ -1,23 +1,24 @@
 """The rows of one device: in through the collect gate, out through the read gate, and erased."""
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from homebody_client.api.device_like import Known
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.gates import Gates
 from homebody_client.events.event import Event
-from homebody_client.events.quality import VIEWS, Problem
-from homebody_client.intake import Owner, Quarantine, values_of
 from homebody_client.memory import Memory, event_time
-from homebody_client.rights import correct, known_rows, rows_of_export
+from homebody_client.owner import Owner
 from homebody_client.serving.interactions import Interaction, interaction_of
 from homebody_client.store import BatchWriter, NewRow, Store, StoredRow, Value
 from homebody_client.vault import Vault
 from homebody_models.catalog import ItemCatalog
 from homebody_privacy.consent_terms import DAY_S
+
+if TYPE_CHECKING:  # a device that only ranks starts without what takes events in
+    from homebody_client.intake import Quarantine
 
 _HOUR_S: Final = 3_600
 
@@ -34,13 +35,13 @@ class Rows:
     """
 
     __slots__ = (
+        "_aside",
         "_book",
         "_burst_until",
         "_gates",
         "_memory",
         "_owner",
         "_purpose",
-        "_quarantine",
         "_store",
         "_writer",
     )
@@ -54,7 +55,7 @@ class Rows:
         self._gates = gates
         self._purpose = purpose
         self._owner = Owner(vault)
-        self._quarantine = Quarantine()
+        self._aside: Quarantine | None = None
         self._burst_until = -math.inf
         self._memory = Memory(self._read, book.now)
         self._writer = BatchWriter(store.append, gates.keys, lock=book.lock)
@@ -76,26 +77,27 @@ class Rows:
             PolicyViolationError: If it is of another person.
             UsageError: If rows that waited could not be stored.
         """
+        from homebody_client.intake import values_of  # noqa: PLC0415 at the first event
+
         with self._book.lock:
-            terms = self._book.terms
+            terms, now = self._book.terms, self._book.now()
             if terms is None:
                 return False
-            offset = datetime.fromtimestamp(self._book.now()).astimezone().utcoffset()
-            seconds = 0 if offset is None else int(offset.total_seconds())
-            admitted = self._gates.collect(values_of(event, terms, catalog, utc_offset_s=seconds))
+            offset = time.localtime(now).tm_gmtoff
+            admitted = self._gates.collect(values_of(event, terms, catalog, utc_offset_s=offset))
             if not admitted:
                 return False
             if not own:
                 self._owner.meet(event.user_id)
-            finding = self._quarantine.check(event, self._book.now())
+            finding = self._quarantine.check(event, now)
             if finding is not None:
-                if finding.problem is Problem.TOO_MANY_VIEWS:
+                if self._quarantine.burst(finding):
                     self._put_burst_aside(finding.since, event.timestamp)
                 return False
             new = [name for name in admitted if not self._store.has(name, event.event_id)]
             if not new:  # known from an earlier start
                 self._quarantine.repeated()
-            kept = [self._keep(event, name, admitted[name]) for name in new]
+            kept = [self._keep(event, name, admitted[name], now) for name in new]
             return any(kept)
 
     def interactions(self) -> Sequence[Interaction]:
@@ -110,12 +112,16 @@ class Rows:
 
     def known(self) -> list[Known]:
         """Return every row kept. Secret."""
+        from homebody_client.rights import known_rows  # noqa: PLC0415 at the first question
+
         with self._book.lock:
             self._writer.flush()
             return known_rows(self._book, self._store, self._gates)
 
     def correct(self, row: int, values: Mapping[str, Value]) -> None:
         """Change fields of a row; ``ValueError`` if it may not be."""
+        from homebody_client.rights import correct  # noqa: PLC0415 at the first question
+
         with self._book.lock:
             self._writer.flush()
             correct(self._book, self._store, self._gates, row, values)
@@ -132,7 +138,8 @@ class Rows:
         """Erase every row of a product; return how many there were."""
         with self._book.lock:
             named = [k.row for k in self.known() if k.values.get("product_id") == product_id]
-            self._quarantine.forget()
+            if self._aside is not None:
+                self._aside.forget()
             return self.delete(named)
 
     def take_in(self, document: object) -> int:
@@ -141,6 +148,8 @@ class Rows:
         Raises:
             InvalidFileError: If it is no export.
         """
+        from homebody_client.rights import rows_of_export  # noqa: PLC0415 at the first question
+
         with self._book.lock:
             rows = rows_of_export(document, self._gates, self._book.now())
             self._writer.flush()
@@ -150,7 +159,7 @@ class Rows:
 
     def quarantined(self) -> Mapping[str, int]:
         """Return how many events were put aside since the device was opened, by problem."""
-        return self._quarantine.counts()
+        return {} if self._aside is None else self._aside.counts()
 
     def flush(self) -> None:
         """Put on disk what waits."""
@@ -160,7 +169,8 @@ class Rows:
         """Forget what was read: its consent has changed. What waits is judged when it is stored."""
         with self._book.lock:
             self._memory.drop()
-            self._quarantine.forget()
+            if self._aside is not None:
+                self._aside.forget()
 
     def discard(self) -> None:
         """Forget what was read and what waits, without storing it."""
@@ -168,28 +178,37 @@ class Rows:
             self.drop()
             self._writer.drop()
 
+    @property
+    def _quarantine(self) -> "Quarantine":
+        if self._aside is None:
+            from homebody_client.intake import Quarantine  # noqa: PLC0415 at the first event
+
+            self._aside = Quarantine()
+        return self._aside
+
     def _read(self) -> list[StoredRow]:
         self._writer.flush()
         return self._gates.read(self._purpose).rows
 
-    def _keep(self, event: Event, feature: str, values: Mapping[str, Value]) -> bool:
+    def _keep(self, event: Event, feature: str, values: Mapping[str, Value], now: float) -> bool:
         """Keep one row."""
-        at = self._collected(feature)
+        at = self._collected(feature, now)
         row = NewRow(feature=feature, values=values, at=at, event_id=event.event_id)
         if not self._writer.add(row):
             return False
-        if self._book.why(self._purpose, feature) is None:
+        held = self._memory.holds(self._book.epoch)
+        if held and self._book.why(self._purpose, feature) is None:
             seen = interaction_of(values, event_time(values, at))
             if seen is not None:
                 self._memory.add(seen, self._book.epoch)
         return True
 
-    def _collected(self, feature: str) -> float:
+    def _collected(self, feature: str, now: float) -> float:
         """Return when a row is collected, no finer than its group keeps time.
 
         Rounded down, but not to before the yes it came under: it would be taken for older.
         """
-        now, terms = self._book.now(), self._book.terms
+        terms = self._book.terms
         if terms is None:
             return now
         fields = terms.groups[feature].fields
@@ -205,7 +224,7 @@ class Rows:
             self.delete(
                 known.row
                 for known in self.known()
-                if known.values.get("event") in VIEWS
+                if self._quarantine.is_view(known.values)
                 and since <= event_time(known.values, known.at) <= at
             )
         self._burst_until = max(self._burst_until, at)

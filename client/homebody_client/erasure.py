@@ -3,12 +3,13 @@
 Receipts, the rounds joined and the record of what left stay: they hold no behaviour.
 """
 
+import shutil
 from typing import Final
 
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.receipt_file import ReceiptFile
-from homebody_client.intake import OWNER, PSEUDONYM
 from homebody_client.keystores import KeyStore, forget_keys
+from homebody_client.owner import OWNER, PSEUDONYM
 from homebody_client.parts import DEDUPE, Parts
 from homebody_client.vault import Vault
 from homebody_privacy.durable import sync_folder
@@ -50,8 +51,11 @@ def begin_anew(parts: Parts, keys: KeyStore | None) -> None:
     profile = parts.profile
     if parts.store is not None:
         parts.store.close()
-    for file in profile.folder.glob(f"{profile.store.name}*"):
-        file.unlink()
+    for path in profile.folder.glob(f"{profile.store.name}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     sync_folder(profile.folder)
     if isinstance(parts.book, ConsentBook) and parts.vault is not None:
         _forget_person(parts.vault)

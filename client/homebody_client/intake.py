@@ -1,67 +1,15 @@
-"""What becomes of an event: whose it is, whether it can be believed, and which rows it makes.
+"""What becomes of an event: whether it can be believed, and which rows it makes."""
 
-The person's id is never kept. The first event binds the profile: a keyed hash of the id goes into
-the vault, and from then on an event of somebody else is refused.
-"""
-
-import hmac
 from collections import Counter
 from collections.abc import Mapping
-from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 from homebody_client.events.event import Event
-from homebody_client.events.quality import Finding, Problem, Screen
+from homebody_client.events.quality import VIEWS, Finding, Problem, Screen
 from homebody_client.events.rows import is_excluded, row_values
 from homebody_client.store import Value
-from homebody_client.vault import Vault
 from homebody_models.catalog import ItemCatalog
 from homebody_privacy.consent_terms import ConsentTerms
-from homebody_privacy.errors import PolicyViolationError
-
-OWNER: Final = "owner"
-PSEUDONYM: Final = "pseudonym"
-_LABEL: Final = b"homebody/pseudonym/v1\0"
-
-
-class Owner:
-    """Whose profile it is, by a keyed hash that is of no use without the vault.
-
-    Args:
-        vault: Keeps key and hash.
-    """
-
-    __slots__ = ("_hash", "_vault")
-
-    def __init__(self, vault: Vault) -> None:
-        """Read who is known."""
-        self._vault = vault
-        self._hash = vault.value(OWNER)
-
-    def is_(self, user_id: str) -> bool:
-        """Return whether the profile is this person's; one that met nobody is anyone's."""
-        return self._hash is None or self._hash == self._pseudonym(user_id)
-
-    def meet(self, user_id: str) -> None:
-        """Bind the profile to a person, or refuse.
-
-        Raises:
-            PolicyViolationError: If it is somebody else's.
-        """
-        if self._hash is None:
-            if self._vault.key(PSEUDONYM) is None:
-                self._vault.change(new_keys=(PSEUDONYM,))
-            self._hash = self._pseudonym(user_id)
-            self._vault.change({OWNER: self._hash})
-        elif self._hash != self._pseudonym(user_id):
-            raise PolicyViolationError(
-                "the event is of another person than this profile",
-                fix="open a profile for each person",
-            )
-
-    def _pseudonym(self, user_id: str) -> str:
-        key = self._vault.key(PSEUDONYM) or b""
-        return hmac.new(key, _LABEL + user_id.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
 
 class Quarantine:
@@ -80,6 +28,14 @@ class Quarantine:
         if finding is not None:
             self._found[finding.problem] += 1
         return finding
+
+    def burst(self, finding: Finding) -> bool:
+        """Return whether rows kept before a finding are suspect, too."""
+        return finding.problem is Problem.TOO_MANY_VIEWS
+
+    def is_view(self, values: Mapping[str, Value]) -> bool:
+        """Return whether a row is one of those a burst is made of."""
+        return values.get("event") in VIEWS
 
     def repeated(self) -> None:
         """Count an event whose rows are there from an earlier start."""

@@ -47,6 +47,10 @@ class Memory:
             self._epoch, self._at = epoch, now
         return self._held
 
+    def holds(self, epoch: int) -> bool:
+        """Return whether anything is held under the consent of ``epoch``."""
+        return self._held is not None and epoch == self._epoch
+
     def add(self, interaction: Interaction, epoch: int) -> None:
         """Take in what was just recorded, if what is held is of the same consent."""
         if self._held is None or epoch != self._epoch:
