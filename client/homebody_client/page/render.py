@@ -14,7 +14,7 @@ from . import choices, views, words
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-LIST: Final = 8
+LIST: Final = 6
 """Items of the list the page shows."""
 
 _ASSETS: Final[Mapping[str, str]] = MappingProxyType(

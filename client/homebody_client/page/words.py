@@ -14,27 +14,46 @@ from homebody_privacy.consent_terms import ConsentTerms, GroupTerms
 _FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "product_id": "which product",
-        "day": "which day",
-        "timestamp": "when",
-        "hour": "the hour",
         "category": "its kind",
+        "price": "its price",
         "price_band": "its price range",
+        "quantity": "how many",
         "quantity_bucket": "roughly how many",
+        "timestamp": "when",
+        "day": "which day",
+        "hour": "the hour",
         "device": "phone or computer",
         "query": "what you searched for",
+        "results": "how much was found",
         "rating": "your rating",
+        "cause": "why not",
+        "seconds": "how long",
+        "amount": "the amount",
+        "merchant": "where you paid",
+        "surface": "where it was shown",
+        "position": "its place in the list",
+        "feature": "which part of the app",
+        "role": "your role",
     }
 )
 
 _DID: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "impression": "were shown",
         "product_view": "looked at",
-        "purchase": "bought",
+        "search": "searched for",
         "add_to_cart": "put in the cart",
-        "remove_from_cart": "took out of the cart",
+        "purchase": "bought",
+        "rating": "rated",
         "like": "liked",
-        "dislike": "did not want",
-        "search": "searched",
+        "dislike": "did not like",
+        "dismiss": "did not want",
+        "dwell": "stayed with",
+        "transaction": "paid",
+        "feature_used": "used",
+        "email_open": "opened by mail",
+        "session_start": "began",
+        "session_end": "ended",
         "": "chose",
     }
 )
@@ -88,8 +107,8 @@ def kept(group: GroupTerms) -> str:
         'which product and which day, for at most 365 days'
     """
     fields = listed([_FIELDS.get(name, spaced(name)) for name in group.fields])
-    what = f"of what you {listed([did(event) for event in group.events])}: " if group.events else ""
-    return f"{what}{fields}, for at most {days(group.ttl_days)}"
+    what = f" of what you {listed([did(event) for event in group.events])}" if group.events else ""
+    return f"{fields}{what}, for at most {days(group.ttl_days)}"
 
 
 def days(number: int) -> str:
