@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_client.consent.gates import Gates
+from homebody_client.memory import interactions_of
 from homebody_client.participation import Allowance
 from homebody_client.participation_store import ParticipationStore
 from homebody_client.store.rows import StoredRow
@@ -31,7 +32,9 @@ TRAINING: Final = "training"
 CHOICES: Final = frozenset({"product_view", "add_to_cart", "purchase", "like"})
 """Events that say a person chose a product; a model is trained on these, in their order."""
 
-_DEVICE: Final = 0  # a real device has its own row alone
+DEVICE: Final = 0
+"""Number of a real device in its own record: it is alone there."""
+
 _UPDATE: Final = "one clipped update, rounded to the lattice; every parameter, same length"
 _FIGURES: Final = "figures about this device, never alone"
 
@@ -100,14 +103,15 @@ class Participant:
     Attributes:
         config: Config in force on the device; the server's word is not taken for it.
         gates: The device's gates.
-        joins: The device's own record of what it joined.
+        joins: Opens the device's own record of what it joined, for each answer anew: an answer may
+            be given on any thread.
         condition: State of the machine now; None until the app checked in.
         model: Local computation of the fleet's model.
     """
 
     config: "PrivacyConfig"
     gates: Gates = field(repr=False)
-    joins: ParticipationStore = field(repr=False)
+    joins: Callable[[], ParticipationStore] = field(repr=False)
     condition: Callable[[], Condition | None] = field(repr=False)
     model: LocalModel = field(repr=False)
 
@@ -196,31 +200,27 @@ class Participant:
             raise PolicyViolationError("the server runs another privacy config")
         read = self.gates.read(purpose, features)
         digest = model_digest(parameters)
-        refused = self.joins.admit_many([_DEVICE], allowance, asked.round, digest=digest)
         history = product_history(read.rows)
-        own = zeros if refused else self.gates.train(read.ticket, lambda: work(history))
         handed_over: list[Integers] = []
+        with self.joins() as joins:
+            refused = joins.admit_many([DEVICE], allowance, asked.round, digest=digest)
+            own = zeros if refused else self.gates.train(read.ticket, lambda: work(history))
 
-        def charge() -> None:
-            if not refused:
-                self.joins.record(_DEVICE, allowance, asked.round, digest)
+            def charge() -> None:
+                if not refused:
+                    joins.record(DEVICE, allowance, asked.round, digest)
 
-        self.gates.send(
-            read.ticket,
-            own.tobytes(),
-            what=what,
-            round_number=asked.round,
-            charge=charge,
-            deliver=lambda _: handed_over.append(own),
-        )
+            self.gates.send(
+                read.ticket,
+                own.tobytes(),
+                what=what,
+                round_number=asked.round,
+                charge=charge,
+                deliver=lambda _: handed_over.append(own),
+            )
         return handed_over[0]
 
 
 def product_history(rows: Iterable[StoredRow]) -> list[str]:
     """Return the products of rows that say what the person chose, oldest first. Secret."""
-    chosen = [
-        (row.at, row.seq, str(row.values["product_id"]))
-        for row in rows
-        if row.values.get("event") in CHOICES and "product_id" in row.values
-    ]
-    return [product for _, _, product in sorted(chosen)]
+    return [one.product_id for one in interactions_of(rows) if one.event in CHOICES]

@@ -19,6 +19,7 @@ from homebody_privacy.consent import closed
 from homebody_privacy.errors import ConsentMissingError, HomebodyError, IntegrityError
 
 if TYPE_CHECKING:
+    from homebody_client.check_in import Condition
     from homebody_client.feature_store import FeatureStore
 
 RECOMMEND: Final = "recommend"
@@ -40,6 +41,7 @@ class Core:
         lock: Held during each call that changes something.
         parts: Its parts.
         rows: Its rows; None where nothing can be kept.
+        condition: State of the machine, as the app said last; None before that.
         shelved: Model and catalog in use.
         maker: Makes lists of them.
     """
@@ -49,6 +51,7 @@ class Core:
         self.setup = setup
         self.lock = RLock()
         self.rows: Rows | None = None
+        self.condition: Condition | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._closed = False
         self._start(setup)
@@ -114,6 +117,25 @@ class Core:
                 begin_anew(self.parts, self.setup.keys)
                 self._start(self.setup)
         self.tell()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What was refused or is missing."""
+        return (*self.setup.problems, *self.parts.problems, *self.shelved.problems)
+
+    def model_facts(self) -> dict[str, object]:
+        """Return the facts of the model in use, as JSON; empty without one. Public."""
+        if self.shelved.bundle is None:
+            return {}
+        facts = self.shelved.bundle.manifest.facts
+        return {
+            "model_id": facts.model_id,
+            "version": facts.version,
+            "serial": facts.serial,
+            "engine": self.engine,
+            "stale": self.now() > facts.expires,
+            "statement": facts.privacy.get("statement", ""),
+        }
 
     def features(self) -> "FeatureStore":
         """Return what computes features.

@@ -7,32 +7,31 @@ not kept; what they take back is erased before the call returns.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from homebody_client.api.device_like import Known
-from homebody_client.bundles import read_public_key, trust_key
-from homebody_client.check_in import TRAINING, CheckIn, Condition, LocalModel, Participant
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
 from homebody_client.core import FULL, RECOMMEND, Core
 from homebody_client.erasure import STRENGTH
 from homebody_client.events.event import Event
 from homebody_client.explain import Reason
-from homebody_client.features.spec import Value as FeatureValue
 from homebody_client.keystores import KeyStore
 from homebody_client.profile import Profile
 from homebody_client.recommend import Recommendations
-from homebody_client.rights import export_of
 from homebody_client.setup import Setup, Shop
 from homebody_client.shut_book import ShutBook
 from homebody_client.store import Value
 from homebody_models.bundle import ModelBundle
 from homebody_models.catalog import ItemCatalog
 from homebody_privacy.durable import write_durably
-from homebody_privacy.errors import IntegrityError, InvalidFileError
+
+if TYPE_CHECKING:  # a device that only ranks starts without them
+    from homebody_client.check_in import CheckIn, LocalModel, Participant
+    from homebody_client.features.spec import Value as FeatureValue
 
 
 class Device:
@@ -47,7 +46,6 @@ class Device:
     def __init__(self, setup: Setup) -> None:
         """Bring up what can be brought up."""
         self._core = Core(setup)
-        self._condition: Condition | None = None
 
     @classmethod
     def open(
@@ -89,12 +87,8 @@ class Device:
         """
         opened = Profile.open(Path(profile))
         try:
-            key, trust = opened.publisher if trusted_key is None else Path(trusted_key), None
-            if trusted_key is not None or key.exists():
-                trust = trust_key(read_public_key(key), floor_serial=floor_serial)
             setup = Setup(
                 profile=opened,
-                trust=trust,
                 config=None if config is None else Path(config),
                 bundle=None if bundle is None else Path(bundle),
                 catalog=None if catalog is None else Path(catalog),
@@ -103,7 +97,8 @@ class Device:
                 shop=shop or Shop(),
                 now=now,
             )
-            return cls(setup)
+            key = None if trusted_key is None else Path(trusted_key)
+            return cls(setup.trusting(key, floor_serial=floor_serial))
         except BaseException:
             opened.close()
             raise
@@ -135,7 +130,7 @@ class Device:
     @property
     def problems(self) -> tuple[str, ...]:
         """What was refused or is missing; for the app's log. No user data."""
-        return (*self._core.parts.problems, *self._core.shelved.problems)
+        return self._core.problems
 
     @property
     def readable(self) -> bool:
@@ -284,7 +279,7 @@ class Device:
 
     def features(
         self, purpose: str = RECOMMEND, *, at: float | None = None
-    ) -> dict[str, FeatureValue]:
+    ) -> "dict[str, FeatureValue]":
         """Return the features a purpose may use, by name; computed here, kept sealed. Secret.
 
         Args:
@@ -331,20 +326,9 @@ class Device:
 
     def export_data(self) -> dict[str, object]:
         """Return everything of the person, as JSON (Art. 15 and 20). Secret."""
-        rows, book = self.knows(), self._core.parts.book
-        more: dict[str, object] = {
-            "exported_at": self._core.now(),
-            "strength": self.strength,
-            "model": dict(self.model()),
-            "reasons": [
-                {"product_id": one.product_id, "code": one.reason.code, "text": one.reason.text}
-                for one in self.recommend()
-            ],
-            "left": [asdict(entry) for entry in self.egress.entries()],
-        }
-        if isinstance(book, ShutBook):
-            return {**more, "problems": list(self.problems)}
-        return export_of(book, rows, more)
+        from homebody_client.personal_copy import copy_of  # noqa: PLC0415 seldom asked for
+
+        return copy_of(self._core)
 
     def export(self, file: Path | str) -> Path:
         """Write ``export_data`` to a file only its owner may read; return the file."""
@@ -361,12 +345,9 @@ class Device:
         Raises:
             InvalidFileError: If it is no export.
         """
-        try:
-            document: Any = json.loads(Path(file).read_bytes())
-        except OSError as error:
-            raise InvalidFileError(f"{file}: cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise InvalidFileError(f"{file}: it is no JSON") from error
+        from homebody_client.personal_copy import read_copy  # noqa: PLC0415 seldom asked for
+
+        document = read_copy(Path(file))
         return self._core.gone(0 if self._core.rows is None else self._core.rows.take_in(document))
 
     def erase(self) -> None:
@@ -379,7 +360,7 @@ class Device:
 
     # The device and its fleet.
 
-    def check_in(self, *, idle: bool, charging: bool, unmetered: bool) -> CheckIn:
+    def check_in(self, *, idle: bool, charging: bool, unmetered: bool) -> "CheckIn":
         """Say how the machine is; until the next call, the device answers invitations or declines.
 
         Args:
@@ -387,14 +368,11 @@ class Device:
             charging: It is on mains, or has no battery.
             unmetered: Its network costs nothing.
         """
-        self._condition = Condition(idle=idle, charging=charging, unmetered=unmetered)
-        self.tick()
-        book = self._core.parts.book
-        shut = () if book.open_features(TRAINING) else (self._core.why_shut(TRAINING),)
-        reasons = (*self._condition.missing(), *shut)
-        return CheckIn(may_join=not reasons, reasons=reasons)
+        from homebody_client import fleet  # noqa: PLC0415 a device that only ranks does without
 
-    def participant(self, model: LocalModel) -> Participant:
+        return fleet.check_in(self._core, idle=idle, charging=charging, unmetered=unmetered)
+
+    def participant(self, model: "LocalModel") -> "Participant":
         """Return the device as a fleet sees it.
 
         Args:
@@ -402,36 +380,16 @@ class Device:
 
         Raises:
             InvalidFileError: If there is no valid config.
-            IntegrityError: If the vault cannot be opened, or the record of joins was cut.
+            PolicyViolationError: If the config is not the one the device was opened with.
+            IntegrityError: If the vault or the anchors of the record of joins cannot be read.
         """
-        from homebody_client.devices_home import DevicesHome  # noqa: PLC0415 config library
-        from homebody_privacy.config import PrivacyConfig  # noqa: PLC0415 config library
+        from homebody_client import fleet  # noqa: PLC0415 a device that only ranks does without
 
-        gates = self._core.parts.gates
-        if gates is None:
-            raise IntegrityError("the device's keys cannot be opened: it takes no part")
-        home = DevicesHome.open(self._core.setup.profile.state, lifetime=True)
-        return Participant(
-            config=PrivacyConfig.load(self._core.setup.config or self._core.setup.profile.config),
-            gates=gates,
-            joins=home.participation(),
-            condition=lambda: self._condition,
-            model=model,
-        )
+        return fleet.participant(self._core, model)
 
     def model(self) -> dict[str, object]:
         """Return the facts of the model in use, as JSON; empty without one. Public."""
-        if self._core.shelved.bundle is None:
-            return {}
-        facts = self._core.shelved.bundle.manifest.facts
-        return {
-            "model_id": facts.model_id,
-            "version": facts.version,
-            "serial": facts.serial,
-            "engine": self._core.engine,
-            "stale": self._core.now() > facts.expires,
-            "statement": facts.privacy.get("statement", ""),
-        }
+        return self._core.model_facts()
 
     def install(self, *, bundle: Path | None = None, catalog: Path | None = None) -> None:
         """Take a model or a catalog into use.

@@ -17,7 +17,9 @@ from homebody_privacy.durable import locked, write_durably
 from homebody_privacy.environment import state_folder
 from homebody_privacy.stream import fresh_key
 
-_JOINS: Final = "devices.sqlite"
+JOINS: Final = "devices.sqlite"
+"""Name of the file of what the devices joined."""
+
 _NAMES: Final = "names.key"
 
 
@@ -54,7 +56,7 @@ class DevicesHome:
             IntegrityError: If it was deleted, cut or put back.
         """
         return ParticipationStore.open(
-            self.folder / _JOINS,
+            self.folder / JOINS,
             anchors=self.anchors,
             name=f"participation|{self.folder.resolve()}",
             durable=self.anchors is not None,  # a run's joins need not outlive a power cut

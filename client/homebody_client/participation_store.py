@@ -227,17 +227,20 @@ class ParticipationStore:
             IntegrityError: If the file is behind its anchor or damaged.
             ValueError: If ``delta`` is not above 0 and below 1.
         """
-        with self._transaction("DEFERRED"):
-            return self._life(device).epsilon(delta)
+        return self.life(device).epsilon(delta)
 
     def joins(self, device: int, run: str) -> int:
-        """Return the rounds of a run that a device joined. Secret.
+        """Return the rounds of a run that a device joined. Secret; raises as ``life``."""
+        return self.life(device).joins(run)
+
+    def life(self, device: int) -> Life:
+        """Return all that a device joined. Secret.
 
         Raises:
             IntegrityError: If the file is behind its anchor or damaged.
         """
         with self._transaction("DEFERRED"):
-            return self._life(device).joins(run)
+            return self._life(device)
 
     def _life(self, device: int) -> Life:
         return self._lives.get(device, _UNBORN)

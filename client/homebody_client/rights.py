@@ -15,6 +15,7 @@ from homebody_client.store import NewRow, Store, Value
 from homebody_privacy.consent import Decision
 from homebody_privacy.consent_terms import ConsentTerms
 from homebody_privacy.errors import InvalidFileError
+from homebody_privacy.receipts import ConsentReceipt
 
 SCHEMA: Final = "homebody/export/v1"
 _MOST_ROWS: Final = 1_000_000
@@ -70,13 +71,17 @@ def _check_kinds(before: Mapping[str, Value], after: Mapping[str, Value]) -> Non
 
 
 def export_of(
-    book: ConsentBook, rows: Sequence[Known], more: Mapping[str, object]
+    book: ConsentBook,
+    rows: Sequence[Known],
+    receipts: Sequence[ConsentReceipt],
+    more: Mapping[str, object],
 ) -> dict[str, object]:
     """Return everything of the person, as JSON (Art. 15 and 20). Secret.
 
     Args:
         book: Consent.
         rows: Every row kept.
+        receipts: Every receipt that verifies.
         more: What else the device has to say of itself.
     """
     terms = book.terms
@@ -87,7 +92,7 @@ def export_of(
             {"feature": row.feature, "at": row.at, "values": dict(row.values)} for row in rows
         ],
         "decisions": [_decision(book.decision(purpose)) for purpose in purposes],
-        "receipts": [receipt.to_json() for receipt in book.receipts()],
+        "receipts": [receipt.to_json() for receipt in receipts],
         "groups": {} if terms is None else _groups(terms),
         **more,
     }

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
-from typing import Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from homebody_client.features.spec import FeatureSpec
+from homebody_client.bundles import read_public_key, trust_key
 from homebody_client.keystores import KeyStore
 from homebody_client.library import Library, Shelved
 from homebody_client.parts import Parts, open_parts
@@ -18,6 +18,10 @@ from homebody_client.serving.list_maker import ListMaker
 from homebody_client.serving.rules import RuleBook
 from homebody_client.serving.surfaces import SURFACES, Surface
 from homebody_models.bundle import Trust
+from homebody_privacy.errors import InvalidFileError
+
+if TYPE_CHECKING:
+    from homebody_client.features.spec import FeatureSpec
 
 _NO_RULES: Final = RuleBook()
 
@@ -40,7 +44,7 @@ class Shop:
     fallback: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
     rules: RuleBook = _NO_RULES
-    features: Sequence[FeatureSpec] | None = None
+    features: "Sequence[FeatureSpec] | None" = None
     accelerate: bool = False
     rng: np.random.Generator = field(repr=False, default_factory=np.random.default_rng)
 
@@ -80,6 +84,7 @@ class Setup:
         keys: Where the profile's key is kept.
         shop: What the app knows.
         now: The clock, Unix seconds.
+        problems: What could not be used of all this; for the app's log.
     """
 
     profile: Profile
@@ -91,6 +96,22 @@ class Setup:
     keys: KeyStore | None = field(repr=False, default=None)
     shop: Shop = field(default_factory=Shop)
     now: Callable[[], float] = time.time
+    problems: tuple[str, ...] = ()
+
+    def trusting(self, key: Path | None, *, floor_serial: int) -> Self:
+        """Return the setup with the publisher's key: as shipped with the app, or the profile's.
+
+        Raises:
+            InvalidFileError: If the app's is no key. The profile's own is a problem, no more.
+        """
+        if key is not None:
+            return replace(self, trust=trust_key(read_public_key(key), floor_serial=floor_serial))
+        if not self.profile.publisher.exists():
+            return self
+        try:
+            return self.trusting(self.profile.publisher, floor_serial=floor_serial)
+        except InvalidFileError as error:
+            return replace(self, problems=(*self.problems, str(error)))
 
     @property
     def config_file(self) -> Path:
