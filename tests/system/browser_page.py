@@ -30,7 +30,8 @@ window.open_ = async (trust) => {
   }
 };
 window.lists = (jobs) => jobs.map(({ history, options }) => model.recommend(history, options));
-window.reasons = (jobs) => jobs.map(({ id, history, options }) => model.why(id, history, options));
+window.reasons = (jobs) =>
+  jobs.map(({ ids, history, options }) => model.why(ids, history, options));
 window.failure = (history, options) => {
   try {
     model.recommend(history, options);
@@ -47,7 +48,7 @@ class Page:
 
     def __init__(self, site: Site, page: Any) -> None:  # noqa: ANN401 playwright may be missing
         """Open the page."""
-        self.site, self.page = site, page
+        self.site, self.page, self.browser = site, page, page.context.browser
         self.origins: set[str] = set()
         self.problems: list[str] = []
         page.on("request", lambda request: self.origins.add(request.url.rpartition("/")[0]))
@@ -69,21 +70,10 @@ class Page:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """Start a browser, or skip the test where there is none."""
+def client_page() -> Iterator[Page]:
+    """Open the page, or skip the tests where there is no browser."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
-@contextmanager
-def client_page() -> Iterator[Page]:
-    """Open the page."""
     site = Site()
     site.files = {
         "/": b'<!doctype html><title>t</title><script type="module" src="/app.js"></script>',
@@ -91,5 +81,9 @@ def client_page() -> Iterator[Page]:
         "/homebody.js": SCRIPT.read_bytes(),
         "/favicon.ico": b"",
     }
-    with chromium() as browser, serving(site):
-        yield Page(site, browser.new_page())
+    with serving(site), playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        try:
+            yield Page(site, browser.new_page())
+        finally:
+            browser.close()

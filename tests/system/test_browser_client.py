@@ -19,7 +19,7 @@ from homebody_models.recommender import Exported
 from homebody_simulation.simulate import SimulatedRun
 from tests.models.bundle_forge import FACTS, NOW, PUBLISHER, Forge, forge_at
 
-from .browser_page import SCRIPT, Page, chromium, client_page
+from .browser_page import SCRIPT, Page, client_page
 from .browser_site import Site, serving
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "browser"
@@ -130,16 +130,17 @@ def test_reasons_are_pythons_leave_one_out(tmp_path: Path, page: Page, encoder: 
     assert "state" in page.open(tmp_path / "model.hbm")
     jobs = []
     for job in _jobs(700)[:30]:
-        top = _python_list(bundle, job["history"], {"n": 2})
+        ids = [name for name, _ in _python_list(bundle, job["history"], {"n": 3})]
         options = {"strength": job["options"].get("strength", 100)}
-        jobs += [{"id": name, "history": job["history"], "options": options} for name, _ in top]
-    for job, got in zip(jobs, page.call("reasons", jobs), strict=True):
+        jobs.append({"ids": ids, "history": job["history"], "options": options})
+    for job, answers in zip(jobs, page.call("reasons", jobs), strict=True):
         known = [bundle.index[name] for name in job["history"] if name in bundle.index]
-        gain = job["options"]["strength"] / 100
-        causes = bundle.ranker.reasons(known, [bundle.index[job["id"]]], gain=gain)[0]
-        assert [cause["product_id"] for cause in got] == [bundle.item_ids[i] for i, _ in causes]
-        drops = [cause["drop"] for cause in got]
-        assert drops == pytest.approx([drop for _, drop in causes], rel=1e-5, abs=1e-5)
+        items = [bundle.index[name] for name in job["ids"]]
+        wanted = bundle.ranker.reasons(known, items, gain=job["options"]["strength"] / 100)
+        for causes, got in zip(wanted, answers, strict=True):
+            assert [cause["product_id"] for cause in got] == [bundle.item_ids[i] for i, _ in causes]
+            drops = [cause["drop"] for cause in got]
+            assert drops == pytest.approx([drop for _, drop in causes], rel=1e-5, abs=1e-5)
 
 
 def test_a_trained_bundle_ranks_alike(page: Page, tiny_run: SimulatedRun) -> None:
@@ -209,34 +210,33 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_example_page_ranks_learns_and_forgets(example: Path) -> None:
+def test_the_example_page_ranks_learns_and_forgets(example: Path, page: Page) -> None:
     site = Site()
     site.folders = {"/": example, "/model.hbm/": example / "model.hbm"}
     site.files = {"/favicon.ico": b"", "/": (example / "index.html").read_bytes()}
     bundle = Forge(example / "model.hbm").open()
-    with chromium() as browser, serving(site):
-        page = browser.new_page()
+    with serving(site), page.browser.new_page() as shown:
         problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda line: problems.append(line.text))
-        page.goto(f"{site.address}/")
-        rows = page.locator("#list li")
+        shown.on("pageerror", lambda error: problems.append(str(error)))
+        shown.on("console", lambda line: problems.append(line.text))
+        shown.goto(f"{site.address}/")
+        rows = shown.locator("#list li")
         rows.first.wait_for()
         first = _python_list(bundle, [], {"n": 10})
         assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in first]
         assert all("popular" in text for text in rows.all_inner_texts())
         chosen = first[0][0]
         rows.first.get_by_role("button").click()
-        page.reload()  # the history is kept, and so is the state of the model
+        shown.reload()  # the history is kept, and so is the state of the model
         rows.first.wait_for()
         second = _python_list(bundle, [chosen], {"n": 10, "hideSeen": True})
         assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in second]
         assert f"because you chose {chosen}" in rows.first.inner_text()
-        page.get_by_role("button", name="Forget what I chose").click()
+        shown.get_by_role("button", name="Forget what I chose").click()
         assert [text.split()[0] for text in rows.all_inner_texts()] == [name for name, _ in first]
         site.files["/model.hbm/items.json"] = b"{}"
-        page.reload()
-        page.get_by_text("No list: bundle refused at step 7 (files)").wait_for()
+        shown.reload()
+        shown.get_by_text("No list: bundle refused at step 7 (files)").wait_for()
         assert problems == []
 
 

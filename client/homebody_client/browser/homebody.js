@@ -4,7 +4,7 @@
 const TYPE = "application/vnd.homebody.bundle+json";
 const FILES = ["model.safetensors", "items.json", "golden.json", "card.json"];
 
-/** A bundle not to use: keep the model you have. `step` (1 to 11) is the check that failed. */
+/** A bundle not to use: keep the model you have. `step`, from 1, is what failed. */
 export class BundleError extends Error {
 	constructor(step, reason) {
 		super(`bundle refused at step ${step}: ${reason}`);
@@ -19,7 +19,7 @@ export class BundleError extends Error {
  */
 export async function openBundle(get, trust) {
 	const { trusted, threshold = 1, now, floor = 0, installed } = trust, keys = new Map();
-	for (const raw of trusted.map((hex) => Uint8Array.fromHex(hex))) {
+	for (const raw of trusted.map(Uint8Array.fromHex)) {
 		const key = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
 		keys.set(await sha256(raw), key);
 	}
@@ -45,7 +45,7 @@ export async function openBundle(get, trust) {
 		step = "5 (serial)";
 		const { arch, serial, min_serial, files } = manifest, digest = await sha256(signed);
 		need(serial >= Math.max(least, last.serial, min_serial), `${serial} is too old`);
-		need(serial !== last.serial || digest === last.digest, "of other content");
+		need(serial !== last.serial || digest === last.digest, "other content");
 		step = "6 (expiry)";
 		const stale = !(now && now <= manifest.expires);
 		need(!stale || digest === last.digest, "it is past");
@@ -69,7 +69,7 @@ export async function openBundle(get, trust) {
 	}
 }
 
-function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has b alone
+function makeClient(arch, ids, { b, scale = b, E = b }, golden) {
 	const { dim, ridge, repeat = 0 } = arch, index = new Map(ids.map((id, i) => [id, i]));
 	const known = (names) => names.map((id) => index.get(id)).filter((i) => i >= 0);
 	const rowOf = (i) => Float32Array.from(E.subarray(i * dim, i * dim + dim), (v) => v * scale[i]);
@@ -80,7 +80,7 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 	const slotsOf = (history) => history.slice(-arch.history_max).reverse() // [item, weight]
 		.map((i, age) => [i, arch.history_decay ** age]);
 
-	function scorer(slots, strength) { // what a history adds to a score
+	function scorer(slots, strength) { // what they add to a score
 		need(strength >= 0 && strength <= 100, "strength: 0 to 100");
 		const user = new Float64Array(dim), A = system.slice(), own = new Map(), gain = strength / 100;
 		const sum = ridge ? 1 : slots.reduce((total, [, w]) => total + w, 1e-6);
@@ -126,13 +126,14 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 		return best.map((i) => ({ product_id: ids[i], score: scores[i] }));
 	}
 
-	/** By how much an item's score falls without each item of the history, where it does. */
-	function why(id, history, { strength = 100 } = {}) {
-		const slots = slotsOf(known(history)), causes = new Set(slots.map(([i]) => i));
-		const without = (cause) => scorer(slots.filter(([i]) => i !== cause), strength)(index.get(id));
-		return [...causes].sort((i, j) => i - j)
-			.map((i) => ({ product_id: ids[i], drop: without() - without(i) }))
-			.filter(({ drop }) => drop > 0).sort((x, y) => y.drop - x.drop);
+	/** For each id, by how much its score falls without an item of the history, where it does. */
+	function why(names, history, { strength = 100 } = {}) {
+		const slots = slotsOf(known(history)), all = scorer(slots, strength);
+		const causes = [...new Set(slots.map(([i]) => i))].sort((i, j) => i - j)
+			.map((cause) => [ids[cause], scorer(slots.filter(([i]) => i !== cause), strength)]);
+		return names.map((id) => causes.map(([product_id, less]) =>
+			({ product_id, drop: all(index.get(id)) - less(index.get(id)) }))
+			.filter(({ drop }) => drop > 0).sort((x, y) => y.drop - x.drop));
 	}
 
 	const n = Math.min(10, ids.length), item = whole(0, ids.length - 1);
@@ -142,8 +143,8 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) { // `none` has 
 		check(golden, { cases: list(form, 1, 100) }).cases) {
 		const scores = scoresOf(history, 100), most = 1e-5 * Math.max(1, ...wanted.map(Math.abs));
 		const near = (i, rank) => Math.abs(scores[i] - wanted[rank]) <= most;
-		need(new Set(items).size === n && items.every(near) && top(scores, n, () => true).every(near),
-			"others served");
+		need(new Set(items).size === n && items.every(near) && top(scores, n, isFinite).every(near),
+			"other lists");
 	}
 	return { recommend, why };
 }
@@ -237,7 +238,7 @@ function parse(data, floats) { // no key twice and, unless `floats`, no decimal
 		keys -= !Array.isArray(this);
 		return value;
 	});
-	need(!keys && (floats || !/\d[.eE]/.test(bare)), "a key twice, or a decimal");
+	need(!keys && (floats || !/\d[.eE]/.test(bare)), "double key or decimal");
 	return parsed;
 }
 
@@ -253,7 +254,7 @@ function check(value, form, name = "a file") {
 const isObject = (v) => v && typeof v === "object" && !Array.isArray(v);
 const is = (wanted) => (v) => JSON.stringify(v) === JSON.stringify(wanted);
 const text = (v) => v && typeof v === "string";
-const base64 = (v) => Uint8Array.fromBase64(v);
+const base64 = Uint8Array.fromBase64;
 const digest = (v) => /^[0-9a-f]{64}$/.test(v);
 const whole = (least, most = 2 ** 53 - 1) => (v) => Number.isInteger(v) && v >= least && v <= most;
 const decimal = (most, least = 1e-99) => (v) =>

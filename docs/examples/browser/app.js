@@ -22,14 +22,15 @@ function button(text, action) {
 }
 
 function show(model) {
-	const rows = model.recommend(history, { n: 10, hideSeen: true }).map(({ product_id }) => {
+	const ids = model.recommend(history, { n: 10, hideSeen: true }).map((item) => item.product_id);
+	const reasons = model.why(ids, history);
+	byId("list").replaceChildren(...ids.map((id, i) => {
 		const row = document.createElement("li"), reason = document.createElement("small");
-		const [cause] = model.why(product_id, history);
+		const [cause] = reasons[i];
 		reason.textContent = cause ? ` because you chose ${cause.product_id} ` : " popular ";
-		row.append(product_id, reason, button("Choose", () => remember(model, [...history, product_id])));
+		row.append(id, reason, button("Choose", () => remember(model, [...history, id])));
 		return row;
-	});
-	byId("list").replaceChildren(...rows);
+	}));
 }
 
 function remember(model, changed) {
