@@ -97,6 +97,17 @@ def test_all_attacks_of_the_python_client_are_run_here() -> None:
     assert numbers == set(range(1, 24))
 
 
+@pytest.mark.parametrize("name", ["../items.json", "sub/x", "/items.json", ".hidden", "..", "a?b"])
+def test_bn_17_nothing_is_asked_for_where_a_name_has_a_path(
+    forge: Forge, page: Page, name: str
+) -> None:
+    files = forge.manifest()["files"]
+    forge.change({"files": files | {name: files["items.json"]}})
+    answer = page.open(forge.folder)
+    assert (answer["step"], answer["message"][-14:]) == (7, "not bare names")
+    assert page.site.asked == ["/model.hbm/manifest.json", "/model.hbm/manifest.sig.json"]
+
+
 def test_bn_18_a_file_that_is_not_listed_is_never_asked_for(forge: Forge, page: Page) -> None:
     forge.write("extra.bin", b"")
     assert "state" in page.open(forge.folder)
