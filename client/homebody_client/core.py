@@ -1,9 +1,13 @@
 """The state of an open device: its parts, its rows, what it serves with, whom it tells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from homebody_client.consent.book import ConsentBook
 from homebody_client.device_rows import Rows
@@ -53,6 +57,7 @@ class Core:
         self.rows: Rows | None = None
         self.condition: Condition | None = None
         self._callbacks: list[Callable[[], None]] = []
+        self._rng: np.random.Generator | None = None
         self._closed = False
         self._start(setup)
         self._housekeeper = Housekeeper(self.tick)
@@ -89,6 +94,15 @@ class Core:
         value = None if self.parts.vault is None else self.parts.vault.value(STRENGTH)
         return value if isinstance(value, int) else FULL
 
+    def set_strength(self, value: int) -> None:
+        """Keep how personal lists are; ``ValueError`` if it is out of range."""
+        if type(value) is not int or not 0 <= value <= FULL:
+            raise ValueError(f"strength must be a whole number in 0..{FULL}")
+        with self.lock:
+            if self.parts.vault is not None:
+                self.parts.vault.change({STRENGTH: value})
+        self.tell()
+
     # Rows.
 
     def take(self, event: Event, *, own: bool = False) -> bool:
@@ -99,6 +113,19 @@ class Core:
         if kept:
             self.tell()
         return kept
+
+    def react(self, product_id: str, reaction: str) -> bool:
+        """Take what was said on this device; return whether it was kept."""
+        from homebody_client.events.parse import parse_event  # noqa: PLC0415 not to rank
+
+        now = self.now()
+        said = {
+            "user_id": "the person here",
+            "event": reaction,
+            "product_id": product_id,
+            "timestamp": datetime.fromtimestamp(now).astimezone().isoformat(),  # their hour
+        }
+        return self.take(parse_event(said, now=now), own=True)
 
     def gone(self, count: int) -> int:
         """Tell of ``count`` changed rows, if there are any; return the count."""
@@ -162,7 +189,15 @@ class Core:
         now = self.now()
         if fields.get("hour") is None:
             fields["hour"] = datetime.fromtimestamp(now).astimezone().hour
-        return Query(now=now, strength=self.strength(), rng=self.setup.shop.rng, **fields)
+        return Query(now=now, strength=self.strength(), rng=self._draws(fields), **fields)
+
+    def _draws(self, fields: Mapping[str, Any]) -> "np.random.Generator | None":
+        """Return randomness where a surface explores; elsewhere none of it is even loaded."""
+        shop = self.setup.shop
+        surface = shop.surfaces.get(fields.get("surface", "home"))
+        if self._rng is None and surface is not None and surface.explore > 0.0:
+            self._rng = shop.rng or np.random.default_rng()
+        return self._rng
 
     def make(self, query: Query) -> Recommendations:
         """Return a list."""
@@ -179,6 +214,17 @@ class Core:
             return (), CONSENT_CLOSED
         except HomebodyError:  # a damaged store must not leave a place of the app empty
             return (), STORE_UNREADABLE
+
+    def install(self, bundle: Path | None, catalog: Path | None) -> None:
+        """Take a model or a catalog into use; raises as ``Device.install``."""
+        with self.lock:
+            library, now = self.setup.library(self.parts), int(self.now())
+            if catalog is not None:
+                library.install_catalog(catalog, now=now)
+            if bundle is not None:
+                library.install_bundle(bundle, now=now)
+            self.shelve(replace(self.setup, bundle=None, catalog=None))
+        self.tell()
 
     def shelve(self, setup: Setup) -> None:
         """Serve with what is in use, or with what is offered if it is newer."""

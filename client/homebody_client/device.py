@@ -7,16 +7,13 @@ not kept; what they take back is erased before the call returns.
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from homebody_client.api.device_like import Known
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
-from homebody_client.core import FULL, RECOMMEND, Core
-from homebody_client.erasure import STRENGTH
+from homebody_client.core import RECOMMEND, Core
 from homebody_client.events.event import Event
 from homebody_client.explain import Reason
 from homebody_client.keystores import KeyStore
@@ -163,12 +160,7 @@ class Device:
 
     @strength.setter
     def strength(self, value: int) -> None:
-        if not 0 <= value <= FULL:
-            raise ValueError(f"strength must be in 0..{FULL}, got {value}")
-        with self._core.lock:
-            if self._core.parts.vault is not None:
-                self._core.parts.vault.change({STRENGTH: value})
-        self._core.tell()
+        self._core.set_strength(value)
 
     def owns(self, user_id: str) -> bool:
         """Return whether the profile is this person's; one that met nobody is anyone's."""
@@ -266,16 +258,7 @@ class Device:
         Raises:
             UsageError: If it is no event of the vocabulary.
         """
-        from homebody_client.events.parse import parse_event  # noqa: PLC0415 as in ``record``
-
-        now = self._core.now()
-        said = {
-            "user_id": "the person here",
-            "event": reaction,
-            "product_id": product_id,
-            "timestamp": datetime.fromtimestamp(now, UTC).isoformat(),
-        }
-        return self._core.take(parse_event(said, now=now), own=True)
+        return self._core.react(product_id, reaction)
 
     def features(
         self, purpose: str = RECOMMEND, *, at: float | None = None
@@ -308,7 +291,7 @@ class Device:
         """
         if self._core.rows is None:
             raise ValueError("there is no such row")
-        self._core.rows.correct(row, values)
+        self._core.rows.correct(row, values, self._core.shelved.catalog)
         self._core.tell()
 
     def delete(self, row: int) -> int:
@@ -348,7 +331,8 @@ class Device:
         from homebody_client.personal_copy import read_copy  # noqa: PLC0415 seldom asked for
 
         document = read_copy(Path(file))
-        return self._core.gone(0 if self._core.rows is None else self._core.rows.take_in(document))
+        rows, catalog = self._core.rows, self._core.shelved.catalog
+        return self._core.gone(0 if rows is None else rows.take_in(document, catalog))
 
     def erase(self) -> None:
         """Erase rows, queue, what was derived, and their keys (Art. 17); then begin anew.
@@ -398,15 +382,7 @@ class Device:
             IntegrityError: If it is refused; what was in use serves on.
             InvalidFileError: If there is none, or it cannot be stored.
         """
-        now = int(self._core.now())
-        with self._core.lock:
-            library = self._core.setup.library(self._core.parts)
-            if catalog is not None:
-                library.install_catalog(catalog, now=now)
-            if bundle is not None:
-                library.install_bundle(bundle, now=now)
-            self._core.shelve(replace(self._core.setup, bundle=None, catalog=None))
-        self._core.tell()
+        self._core.install(bundle, catalog)
 
     def tick(self) -> None:
         """Do what time demands: expiry, retention; call it now and then, such as once an hour."""

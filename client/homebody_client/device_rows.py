@@ -118,13 +118,13 @@ class Rows:
             self._writer.flush()
             return known_rows(self._book, self._store, self._gates)
 
-    def correct(self, row: int, values: Mapping[str, Value]) -> None:
+    def correct(self, row: int, values: Mapping[str, Value], catalog: ItemCatalog | None) -> None:
         """Change fields of a row; ``ValueError`` if it may not be."""
         from homebody_client.rights import correct  # noqa: PLC0415 at the first question
 
         with self._book.lock:
             self._writer.flush()
-            correct(self._book, self._store, self._gates, row, values)
+            correct(self._book, self._store, self._gates, row, values, catalog=catalog)
             self._memory.drop()
 
     def delete(self, rows: Iterable[int]) -> int:
@@ -142,7 +142,7 @@ class Rows:
                 self._aside.forget()
             return self.delete(named)
 
-    def take_in(self, document: object) -> int:
+    def take_in(self, document: object, catalog: ItemCatalog | None) -> int:
         """Collect the rows of an export; return how many were kept.
 
         Raises:
@@ -151,7 +151,7 @@ class Rows:
         from homebody_client.rights import rows_of_export  # noqa: PLC0415 at the first question
 
         with self._book.lock:
-            rows = rows_of_export(document, self._gates, self._book.now())
+            rows = rows_of_export(document, self._gates, self._book.now(), catalog=catalog)
             self._writer.flush()
             self._memory.drop()
             stored = self._store.append(rows, self._gates.keys()) if rows else []

@@ -5,13 +5,20 @@ long as they are there. A copy taken along carries rows and what was decided, bu
 device the person is asked again, and only then rows come in, through the collect gate.
 """
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from homebody_client.api.device_like import Known
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.gates import Gates
+from homebody_client.row_check import is_never_kept, problem_of
 from homebody_client.store import NewRow, Store, Value
+from homebody_client.store.rows import check_values
+from homebody_models.catalog import ItemCatalog
 from homebody_privacy.consent import Decision
 from homebody_privacy.consent_terms import ConsentTerms
 from homebody_privacy.errors import InvalidFileError
@@ -36,7 +43,13 @@ def known_rows(book: ConsentBook, store: Store, gates: Gates) -> list[Known]:
 
 
 def correct(
-    book: ConsentBook, store: Store, gates: Gates, row: int, values: Mapping[str, Value]
+    book: ConsentBook,
+    store: Store,
+    gates: Gates,
+    row: int,
+    values: Mapping[str, Value],
+    *,
+    catalog: ItemCatalog | None,
 ) -> None:
     """Change fields of a row (Art. 16).
 
@@ -46,10 +59,11 @@ def correct(
         gates: The device's gates.
         row: Number of the row.
         values: New values of fields its group lists. Secret.
+        catalog: What is known of products; None without one.
 
     Raises:
         ValueError: If there is no such row, its group may not be corrected, or a field is not one
-            of the group's.
+            of the group's, cannot hold the value or may never be kept with it.
     """
     found = next((known for known in known_rows(book, store, gates) if known.row == row), None)
     group = None if found is None or book.terms is None else book.terms.groups.get(found.feature)
@@ -60,7 +74,13 @@ def correct(
     if not set(values) <= set(group.fields):
         raise ValueError(f"a row of this kind has the fields {', '.join(group.fields)}")
     _check_kinds(found.values, values)
-    store.replace(row, {**found.values, **values}, gates.held_keys()[found.feature])
+    after = {**found.values, **values}
+    problem = problem_of(after)
+    if problem is not None:
+        raise ValueError(problem)
+    if is_never_kept(after, group, catalog):
+        raise ValueError("a row with such a value is never kept: delete it instead")
+    store.replace(row, after, gates.held_keys()[found.feature])
 
 
 def _check_kinds(before: Mapping[str, Value], after: Mapping[str, Value]) -> None:
@@ -118,39 +138,45 @@ def _groups(terms: ConsentTerms) -> dict[str, object]:
     }
 
 
-def rows_of_export(document: object, gates: Gates, now: float) -> list[NewRow]:
+def rows_of_export(
+    document: object, gates: Gates, now: float, *, catalog: ItemCatalog | None
+) -> list[NewRow]:
     """Return the rows of an export that this device may collect now, as it would keep them.
 
     Args:
         document: What ``export_of`` returned, parsed. Secret.
         gates: The device's gates.
         now: The time in force: on this device the rows are collected now.
+        catalog: What is known of products; None without one.
 
     Raises:
         InvalidFileError: If it is no export.
     """
     found: list[NewRow] = []
+    alike: Counter[str] = Counter()
+    terms = gates.book.terms
     for number, row in enumerate(_rows(document)):
-        match row:
-            case {"feature": str() as feature, "at": float() | int() as at, "values": dict() as v}:
-                if not all(isinstance(name, str) for name in v):
-                    raise _refused(number)
-            case _:
-                raise _refused(number)
-        values = gates.collect({feature: v}).get(feature)
-        if values is None:
+        feature, at, given = _row(number, row)
+        values = gates.collect({feature: given}).get(feature)
+        if terms is None or values is None:
             continue
-        try:
-            one = NewRow(
-                feature=feature,
-                values=values,
-                at=now,
-                event_id=f"export/{number}/{float(at).hex()}",
-            )
-        except ValueError as error:
-            raise _refused(number) from error
-        found.append(one)
+        if is_never_kept(values, terms.groups[feature], catalog):
+            continue
+        said = json.dumps([feature, at, values], sort_keys=True)
+        alike[said] += 1  # taken in again, also in a later export, a row is the same row
+        event_id = hashlib.sha256(f"export/{alike[said]}/{said}".encode()).hexdigest()
+        found.append(NewRow(feature=feature, values=values, at=now, event_id=event_id))
     return found
+
+
+def _row(number: int, row: object) -> tuple[str, float, dict[str, Value]]:
+    match row:
+        case {"feature": str() as feature, "at": float() | int() as at, "values": dict() as values}:
+            with suppress(ValueError):
+                check_values(values)
+                if problem_of(values) is None:
+                    return feature, at, values
+    raise InvalidFileError(f"row {number} of the export is damaged", fix="export it again")
 
 
 def _rows(document: object) -> list[Any]:
@@ -161,7 +187,3 @@ def _rows(document: object) -> list[Any]:
     raise InvalidFileError(
         "it is no export of a device", fix="name a file of homebody device export"
     )
-
-
-def _refused(number: int) -> InvalidFileError:
-    return InvalidFileError(f"row {number} of the export is damaged", fix="export it again")

@@ -7,8 +7,6 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Final, Self
 
-import numpy as np
-
 from homebody_client.bundles import read_public_key, trust_key
 from homebody_client.keystores import KeyStore
 from homebody_client.library import Library, Shelved
@@ -21,6 +19,8 @@ from homebody_models.bundle import Trust
 from homebody_privacy.errors import InvalidFileError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from homebody_client.features.spec import FeatureSpec
 
 _NO_RULES: Final = RuleBook()
@@ -46,7 +46,7 @@ class Shop:
     rules: RuleBook = _NO_RULES
     features: "Sequence[FeatureSpec] | None" = None
     accelerate: bool = False
-    rng: np.random.Generator = field(repr=False, default_factory=np.random.default_rng)
+    rng: "np.random.Generator | None" = field(repr=False, default=None)
 
     def accelerated(self, shelved: Shelved) -> tuple[Shelved, str]:
         """Return what serves on the engine the app asks for, and the name of that engine."""

@@ -148,8 +148,9 @@ def replace(database: Database, seq: int, values: Mapping[str, Value], key: byte
 
 def delete(database: Database, seqs: Iterable[int]) -> int:
     """Delete rows by number and return how many there were."""
+    named = [(seq,) for seq in seqs if 0 < seq <= _SEQ_LIMIT]  # others no row ever had
     with database.transaction() as db:
-        return db.executemany("DELETE FROM rows WHERE seq = ?", [(seq,) for seq in seqs]).rowcount
+        return db.executemany("DELETE FROM rows WHERE seq = ?", named).rowcount
 
 
 def _is_kept(value: object) -> bool:
