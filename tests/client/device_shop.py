@@ -31,7 +31,7 @@ def event(
     }
 
 
-def open_device(shop: DemoShop, profile: Path, **options: object) -> Device:
+def open_device(shop: DemoShop, profile: Path, /, **options: object) -> Device:
     """Open a profile with everything the shop has."""
     usual: dict[str, Any] = {
         "config": shop.config,
