@@ -1,0 +1,143 @@
+"""docs/device.md names every code, event, kind and surface of the code and no other; it runs."""
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from homebody_client.check_in import Condition
+from homebody_client.core import CONSENT_CLOSED
+from homebody_client.demo.shop import write_shop
+from homebody_client.events.quality import Problem
+from homebody_client.events.rows import ROW_FIELDS
+from homebody_client.events.vocabulary import DEVICES, EVENTS, FIELDS, OPTIONAL, REQUIRED
+from homebody_client.explain import CODES
+from homebody_client.features import KINDS
+from homebody_client.keystores import FileKeyStore, KeyringStore, PassphraseKeyStore
+from homebody_client.parts import STORE_UNREADABLE
+from homebody_client.recommend import NO_HISTORY, NOT_PERSONAL, UNKNOWN_HISTORY
+from homebody_client.serving.list_maker import CONTROL_ARM, NO_MODEL, STRENGTH_ZERO
+from homebody_client.serving.sensitive import SENSITIVE_TOPICS
+from homebody_client.serving.surfaces import SURFACES
+from homebody_models import catalog_columns
+
+from .docs_blocks import ROOT, first_column, page, run, section, told
+
+PAGE = page("device.md")
+EXAMPLES = ROOT / "docs" / "examples"
+_REASON = r"(?:NO_\w+|UNKNOWN_\w+|NOT_\w+|\w+_ZERO|\w+_ARM|\w+_CLOSED|STORE_\w+)"
+"""Names the client gives to what is said in ``fallback_reason``."""
+
+
+@pytest.mark.parametrize("number", range(len(told(PAGE))))
+def test_every_block_runs_and_prints_what_the_page_shows(number: int, tmp_path: Path) -> None:
+    code, shown = told(PAGE)[number]
+    assert run(code, tmp_path) == shown or not shown
+
+
+def test_the_blocks_of_the_page_on_bundles_run(tmp_path: Path) -> None:
+    write_shop(tmp_path, now=int(time.time()))
+    for code, shown in told(page("bundle.md")):
+        shutil.rmtree(tmp_path / "catalog", ignore_errors=True)
+        assert run(code, tmp_path) == shown or not shown
+
+
+def test_the_fields_of_a_catalog_are_told_and_no_others() -> None:
+    catalog = section(page("bundle.md"), "## The catalog")
+    columns = vars(catalog_columns)
+    known = columns["_FIELDS"] | columns["_OPTIONAL"]
+    assert set(first_column(catalog, "field")) == known
+
+
+def test_the_first_device_has_fifteen_lines() -> None:
+    code = [line for line in told(PAGE)[0][0].splitlines() if line.strip()]
+    after_imports = [line for line in code if not line.startswith(("import ", "from "))]
+    assert len(after_imports) <= 15
+
+
+def test_every_event_is_told_with_its_fields_and_its_weight() -> None:
+    rows = re.findall(r"(?m)^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", section(PAGE, "## Events"))
+    names = {
+        name: (tuple(re.findall(r"`(\w+)`", must)), tuple(re.findall(r"`(\w+)`", may)), weight)
+        for name, must, may, weight in rows
+    }
+    assert names == {
+        name: (
+            kind.required,
+            kind.optional,
+            "by its stars" if name == "rating" else _plain(kind.weight),
+        )
+        for name, kind in EVENTS.items()
+    }
+
+
+def _plain(weight: float) -> str:
+    return f"{weight:g}"
+
+
+def test_fields_of_every_event_and_of_rows_are_told() -> None:
+    events = " ".join(section(PAGE, "## Events").split())
+    begin = events[events.index("Every event has") : events.index("As JSON Schema")]
+    assert set(re.findall(r"`(\w+)`", begin)) == {*REQUIRED, *OPTIONAL}
+    kept = section(PAGE, "### What of it is kept")
+    made = re.findall(
+        r"`(\w+)`", kept[kept.index("made on the device") : kept.index("\n`category`")]
+    )
+    assert set(made) == ROW_FIELDS - set(FIELDS) - {"event", "timestamp"}
+    (devices,) = re.findall(r"(?s)- `device` is one of (.*?)\.", PAGE)
+    assert tuple(re.findall(r"`(\w+)`", devices)) == DEVICES
+
+
+def test_every_code_is_told_and_no_other() -> None:
+    assert first_column(PAGE, "reason") == list(CODES)
+    assert set(first_column(PAGE, "`fallback_reason`")) == {
+        *(CONSENT_CLOSED, STORE_UNREADABLE, NO_MODEL, NO_HISTORY),
+        *(UNKNOWN_HISTORY, STRENGTH_ZERO, CONTROL_ARM, NOT_PERSONAL),
+    }
+    assert first_column(PAGE, "problem") == [problem.value for problem in Problem]
+    nothing = Condition(idle=False, charging=False, unmetered=False)
+    assert tuple(first_column(PAGE, "code"))[:3] == nothing.missing()
+
+
+def test_no_list_of_the_client_has_another_fallback_reason() -> None:
+    told_ones = set(first_column(PAGE, "`fallback_reason`"))
+    found = {
+        value
+        for file in (ROOT / "client").rglob("*.py")
+        for value in re.findall(
+            rf'(?m)^{_REASON}: Final = "([a-z]+-[a-z-]+)"', file.read_text("utf-8")
+        )
+    }
+    assert found == told_ones
+
+
+def test_every_kind_place_and_topic_is_told_and_no_other() -> None:
+    features = section(PAGE, "## Features")
+    assert first_column(features, "kind") == list(KINDS)
+    assert first_column(PAGE, "surface") == list(SURFACES)
+    stores = (KeyringStore, PassphraseKeyStore, FileKeyStore)
+    assert first_column(section(PAGE, "### Keys"), "kind") == [store.kind for store in stores]
+    (topics,) = re.findall(r"(?s)item of these topics: (.*?); nor", PAGE)
+    assert set(re.findall(r"`([\w-]+)`", topics)) == SENSITIVE_TOPICS
+
+
+def test_the_app_lives_its_short_life_in_less_than_sixty_lines(tmp_path: Path) -> None:
+    source = (EXAMPLES / "python_app.py").read_text("utf-8")
+    assert len(source.splitlines()) < 60
+    said = run(source, tmp_path)
+    assert "Why TEA-02: Because you bought Earl Grey tea\n" in said
+    before, _, after = said.partition("After the yes was taken back")
+    assert before.startswith("Before anything was allowed (consent-closed)")
+    assert "After a yes and two purchases (personal)" in before
+    assert after.startswith(" (consent-closed)")
+    assert "Because" not in after
+    assert after.endswith("Rows kept: 0\nReceipts kept as proof: 2\n")
+
+
+def test_the_app_of_the_examples_leaves_no_plain_text_but_its_export(tmp_path: Path) -> None:
+    run((EXAMPLES / "python_app.py").read_text("utf-8"), tmp_path)
+    kept = [*(tmp_path / "profile").glob("*"), *(tmp_path / "state").rglob("*")]
+    assert all(b"12345" not in file.read_bytes() for file in kept if file.is_file())
+    assert b"TEA-01" in (tmp_path / "mine.json").read_bytes()
