@@ -10,8 +10,6 @@ puts the profile of last month back does not put last month's model back.
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +167,9 @@ class _Home(Generic[Kind]):
 
     def _store(self, source: Path, content: Kind, now: int) -> Kind:
         """Copy what was verified and return it as read again from where it will stay."""
+        import shutil  # noqa: PLC0415 what serves already is only read
+        import tempfile  # noqa: PLC0415
+
         digest = self._facts(content)[1]
         target = self._folder / digest
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,6 +194,8 @@ class _Home(Generic[Kind]):
 
     def _sweep(self, entry: Entry) -> None:
         """Remove what is neither in use nor the one before."""
+        import shutil  # noqa: PLC0415 as in ``_store``
+
         for path in self._folder.iterdir():
             if path.name not in {entry.digest, entry.previous}:
                 shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,6 @@
 Receipts, the rounds joined and the record of what left stay: they hold no behaviour.
 """
 
-import shutil
 from typing import Final
 
 from homebody_client.consent.book import ConsentBook
@@ -48,6 +47,8 @@ def begin_anew(parts: Parts, keys: KeyStore | None) -> None:
         parts: The parts; of no use afterwards.
         keys: Where the key of the vault is kept; None for the best place there is.
     """
+    import shutil  # noqa: PLC0415 seldom needed, and not to rank
+
     profile = parts.profile
     if parts.store is not None:
         parts.store.close()

@@ -1,9 +1,7 @@
 """Read and write the files of a signed folder: bounded when read, whole or absent when written."""
 
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +21,9 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 def write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files beside ``folder`` and rename them into place, each step on disk first."""
+    import shutil  # noqa: PLC0415 a device that only reads starts sooner without both
+    import tempfile  # noqa: PLC0415
+
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name, data in contents.items():

@@ -1,4 +1,4 @@
-"""The one order of every list: by falling score, then by rising index."""
+"""The one order of every list: by falling score, then by rising index; and distinct indices."""
 
 from typing import Final
 
@@ -36,6 +36,19 @@ def serving_order(
         return _best(scores, min(k, len(scores)))
     allowed = np.flatnonzero(visible)
     return allowed[_best(scores[allowed], min(k, len(allowed)))]
+
+
+def distinct(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each index once, rising; ``np.unique`` would load all of ``numpy.ma``.
+
+    Examples:
+        >>> distinct(np.array([7, 2, 7])).tolist()
+        [2, 7]
+    """
+    ordered = np.sort(indices)
+    first = np.ones(len(ordered), np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
 
 
 def _best(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from homebody_models.history import HistoryWindow, normalised
 from homebody_models.item_table import DenseTable, ItemTable, int8_table
-from homebody_models.order import serving_order
+from homebody_models.order import distinct, serving_order
 from homebody_models.quantise import PackedModel, exported_problem
 from homebody_models.recommender import Exported
 
@@ -183,7 +183,7 @@ class Ranker:
         slots, weights = self._slots(history, gain)
         if not len(slots) or self.encoder == "none" or not len(asked):
             return np.zeros(0, np.int64), np.zeros((0, len(asked)))
-        causes = np.unique(slots)
+        causes = distinct(slots)
         without = np.where(slots[None] == causes[:, None], 0.0, weights)  # (causes, slots)
         users = self._users(slots, np.vstack((weights, without)), gain)
         scores = users.astype(np.float64) @ self._table.rows(asked).astype(np.float64).T

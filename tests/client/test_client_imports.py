@@ -3,8 +3,11 @@
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import homebody_client
+
+from .device_shop import NOW, DemoShop, event, open_device
 
 _TRAINING = {"device_app", "flower_app", "ghost", "record_level"}
 _CODE = """
@@ -33,3 +36,34 @@ def test_all_but_training_modules_load_no_torch_opacus_or_flwr() -> None:
 def test_the_check_sees_a_training_library() -> None:
     assert "flwr" in _loaded("flower_app")
     assert {"opacus", "scipy", "torch"} <= set(_loaded("ghost"))
+
+
+_LIST = """
+import sys
+from homebody import Device
+profile, config, key, now = sys.argv[1:]
+with Device.open(profile, config=config, trusted_key=key, now=lambda: float(now)) as device:
+    found = device.recommend()
+print(found.fallback_reason, *sys.modules)
+"""
+_SLOW = {
+    *("asyncio", "flwr", "http.server", "jinja2", "keyring", "opacus", "pydantic", "rfc8785"),
+    *("rich", "shutil", "ssl", "tempfile", "torch", "typer"),
+    *("numpy.ma", "numpy.random"),  # numpy loads them at the first use of some functions
+    *("homebody_client.events.vocabulary", "homebody_client.features.spec"),
+    *("homebody_client.check_in", "homebody_client.rights"),
+}
+
+
+def test_a_known_profile_makes_its_first_list_without_anything_slow_to_load(
+    shop: DemoShop, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile"
+    with open_device(shop, profile) as device:
+        device.consent.grant("recommend", features=["purchases"])
+        device.record(event("TEA-01"))
+    command = [sys.executable, "-c", _LIST, *map(str, (profile, shop.config, shop.key, NOW))]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    reason, *loaded = ended.stdout.split()
+    assert reason == "None"  # it is personal: rows were read and ranked
+    assert sorted(_SLOW & set(loaded)) == []

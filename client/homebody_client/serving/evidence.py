@@ -14,6 +14,7 @@ import numpy.typing as npt
 from homebody_client.serving.interactions import CHOICES, INTEREST, OPINIONS, VIEWS, Interaction
 from homebody_client.serving.query import Query
 from homebody_client.serving.shelf import Shelf
+from homebody_models.order import distinct
 
 MOST_EVENTS: Final = 1_000
 """Newest events that count."""
@@ -79,7 +80,7 @@ class Evidence:
 
     def chosen(self) -> npt.NDArray[np.int64]:
         """Return the distinct items of the model's history."""
-        return np.unique(self.history)
+        return distinct(self.history)
 
     def unwanted(self) -> npt.NDArray[np.int64]:
         """Return the products the person spoke against."""

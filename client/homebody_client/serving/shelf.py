@@ -200,7 +200,7 @@ def _scores(ranker: Ranker | None, n: int) -> tuple[Floats, float]:
     if ranker is None:
         return (np.arange(n, 0, -1, dtype=np.float32) / max(n, 1)).astype(np.float32), 0.5
     own = ranker.scores([])
-    base = np.full(n, np.median(own), np.float32)
+    base = np.full(n, _middle(np.sort(own)), np.float32)
     base[: len(own)] = own
     spreads = [_spread(ranker.scores(history)) for history in golden_histories(len(own))[:4:3]]
     return base, max(spreads) or 1.0
@@ -208,8 +208,15 @@ def _scores(ranker: Ranker | None, n: int) -> tuple[Floats, float]:
 
 def _spread(scores: Floats) -> float:
     """Return the distance from the median to the tenth score, or in small catalogs a higher one."""
-    ordered = np.sort(scores)[::-1]
-    return float(ordered[min(_TOP, max(1, len(ordered) // 4)) - 1] - np.median(scores))
+    ordered = np.sort(scores)
+    return float(ordered[-min(_TOP, max(1, len(ordered) // 4))] - _middle(ordered))
+
+
+def _middle(ordered: Floats) -> np.float32:
+    """Return the median of rising scores; ``np.median`` would load all of ``numpy.ma``."""
+    n = len(ordered)
+    middle: np.float32 = (ordered[(n - 1) // 2] + ordered[n // 2]) / np.float32(2.0)
+    return middle
 
 
 def _popular(base: Floats, known: int) -> Mask:
