@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from typing import Any, Self
@@ -18,6 +19,8 @@ from homebody_privacy.consent_terms import DAY_S, ConsentTerms, GroupTerms, Purp
 
 START = 1_772_355_600.0
 DAY = float(DAY_S)
+
+_NUMBERS = count()
 
 PURPOSES = {
     "recommend": PurposeTerms(title="Suggest, on this device only", leaves_device=False),
@@ -76,7 +79,6 @@ class ConsentDevice:
     wire: ConsentOnTheWire
     egress: EgressLog
     changes: list[int] = field(default_factory=list)
-    count: int = 0
 
     @classmethod
     def open(
@@ -109,14 +111,13 @@ class ConsentDevice:
 
     def keep(self, values: Mapping[str, Mapping[str, Any]], *, at: float | None = None) -> int:
         """Collect one event through the gate and return how many rows it left."""
-        self.count += 1
         kept = self.gates.collect(values)
         rows = [
             NewRow(
                 feature=feature,
                 values=one,
                 at=self.clock() if at is None else at,
-                event_id=f"{self.clock()}-{self.count}",
+                event_id=str(next(_NUMBERS)),
             )
             for feature, one in kept.items()
         ]
@@ -142,6 +143,10 @@ class ConsentDevice:
         """Return why a pair is shut; empty if it is open."""
         shut = self.book.why(purpose, feature)
         return "" if shut is None else shut.code
+
+    def decided(self, purpose: str) -> bool:
+        """Return whether anything was ever said of a purpose."""
+        return self.book.decision(purpose).changed_at > 0
 
     def rows(self, feature: str) -> int:
         """Return how many rows of a group are on the disk, readable or not."""

@@ -89,7 +89,9 @@ def take_no(
     if state is ConsentState.REFUSED and terms is not None:
         before = before.with_decision(replace(decision, policy_version=terms.policy_version))
     no = person_closes(keeper, purpose, state, cause=cause, method=method)
-    receipts = keeper.close(with_dependent([no], before.decisions, terms), before)
+    receipts = keeper.close(
+        with_dependent([no], before.decisions, terms, at=before.last_seen), before
+    )
     return next(receipt for receipt in receipts if receipt.purpose == purpose)
 
 

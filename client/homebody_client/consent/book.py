@@ -6,7 +6,7 @@ a network; the clock, the lock and the randomness are given.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -156,6 +156,16 @@ class ConsentBook:
     def restricted(self) -> bool:
         """Whether the person froze processing."""
         return self.keeper.state.restricted
+
+    @property
+    def age_band(self) -> str | None:
+        """The person's age band; None while it is not known."""
+        return self.keeper.state.age
+
+    @property
+    def signals(self) -> Mapping[str, bool | None]:
+        """Opt-out signals by name: True is on, None cannot be read."""
+        return self.keeper.state.signals
 
     @property
     def signing_key(self) -> SigningKey:
@@ -343,7 +353,7 @@ class ConsentBook:
                 for name, decision in sorted(state.decisions.items())
                 if decision.holds or decision.state in GRACE_STATES
             ]
-            self.keeper.close(closings, state)
+            self.keeper.close(closings, state, every_key=True)
             with self.keeper.writing():
                 self.keeper.journal.vault.change(drop_keys=[OUTGOING])
                 if self.keeper.pruner.store is not None:
@@ -402,7 +412,7 @@ class ConsentBook:
                 shut = why_purpose(self.keeper.situation(), purpose)
                 raise refusal(shut or Closed("already_given", "the answer is yes already"))
             decision = self.decision(purpose)
-            if decision.state in GRACE_STATES or decision.state is state:
+            if decision.holds or decision.state in GRACE_STATES or decision.state is state:
                 return  # the data that waits for a new yes goes on waiting
             after = self.keeper.next()
             asked = replace(

@@ -128,6 +128,7 @@ class Keeper:
         if self._torn:
             self.journal.load(self.see())
             self._seen = max(self._seen, self.state.last_seen)
+            self._sweep_ahead()
             self._torn = False
 
     @contextmanager
@@ -152,7 +153,12 @@ class Keeper:
             self.close(closings, self.stamped(), destroy=not self.state.restricted)
 
     def close(
-        self, closings: Sequence[Closing], state: BookState, *, destroy: bool = True
+        self,
+        closings: Sequence[Closing],
+        state: BookState,
+        *,
+        destroy: bool = True,
+        every_key: bool = False,
     ) -> tuple[ConsentReceipt, ...]:
         """Close first, write after, and let data follow.
 
@@ -161,6 +167,8 @@ class Keeper:
             state: The book before it.
             destroy: Whether keys are destroyed now; while processing is frozen only the person's
                 own no does that.
+            every_key: Destroy all data keys, those too that a frozen book kept for decisions that
+                had ended already.
         """
         drop, new, promises, at = [], [], [], state.last_seen
         keys = dict(state.keys)
@@ -174,6 +182,8 @@ class Keeper:
                     new.append(keys[closing.purpose])
                 else:
                     drop.append(keys.pop(closing.purpose))
+        if every_key:
+            drop, new, keys = [*drop, *keys.values()], [], {}
         state = replace(state, keys=keys, pending=(*state.pending, *promises))
         with self.writing():
             receipts = self.journal.shut(state, drop_keys=drop, new_keys=new)
@@ -237,15 +247,14 @@ class Keeper:
             return
         if before.broken_at is not None:
             self.journal.file.set_aside()
-        turned_back = state.last_seen < before.last_seen
         self._seen = state.last_seen
         with self.writing():
             if not closings:
                 self.journal.save(state)
         if closings:
             self.close(closings, state)
-        if turned_back:
-            self.sweep(self.state, ahead_s=0.0)
+        with self.writing():
+            self._sweep_ahead()
 
     def follow(self, changed: frozenset[str] = frozenset()) -> None:
         """Let data follow the book as it stands."""
@@ -300,6 +309,12 @@ class Keeper:
             gone |= {row.seq for row in rows if row.at > time + ahead_s}
             if gone:
                 store.delete(sorted(gone))
+
+    def _sweep_ahead(self) -> None:
+        """Delete rows from ahead of a clock that was set right: their age cannot be told."""
+        if self.state.unswept:
+            self.sweep(self.state, ahead_s=0.0)
+            self.journal.save(replace(self.state, unswept=False))
 
     def _opened(self, state: BookState, changed: frozenset[str] = frozenset()) -> None:
         """Let data follow a state that is on disk, then make it the book as it stands."""

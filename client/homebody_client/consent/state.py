@@ -61,6 +61,7 @@ class BookState:
         terms: Terms last in force; None before the first.
         broken_at: When the receipts were found not to verify, Unix seconds; None if they do.
         seen: Every feature group that was ever chosen.
+        unswept: The clock was set right, and rows from ahead of it are still to be deleted.
         leaves: Tags that other machines may still hold, by purpose: they are to be told.
     """
 
@@ -78,6 +79,7 @@ class BookState:
     terms: ConsentTerms | None = field(default=None, repr=False)
     broken_at: float | None = None
     seen: tuple[str, ...] = ()
+    unswept: bool = False
     leaves: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +114,7 @@ class BookState:
             "terms": None if self.terms is None else self.terms.to_json(),
             "broken_at": self.broken_at,
             "seen": list(self.seen),
+            "unswept": self.unswept,
             "leaves": {name: list(tags) for name, tags in self.leaves.items()},
         }
 

@@ -76,20 +76,31 @@ def due(situation: Situation) -> list[Closing]:
         for name, decision in situation.decisions.items()
         if (closing := _own(situation, decision)) is not None
     }
-    return with_dependent(own.values(), situation.decisions, situation.terms)
+    return with_dependent(own.values(), situation.decisions, situation.terms, at=situation.time)
 
 
 def with_dependent(
-    closings: Iterable[Closing], decisions: Mapping[str, Decision], terms: ConsentTerms | None
+    closings: Iterable[Closing],
+    decisions: Mapping[str, Decision],
+    terms: ConsentTerms | None,
+    *,
+    at: float,
 ) -> list[Closing]:
-    """Return closings together with those of all purposes that cannot go on without them."""
+    """Return closings together with those of all purposes that cannot go on without them.
+
+    Args:
+        closings: What closes by itself or by the person.
+        decisions: The book before.
+        terms: What requires what.
+        at: The time in force, Unix seconds.
+    """
     own = {closing.purpose: closing for closing in closings}
     found = list(own.values())
     for name, decision in sorted(decisions.items()) if terms is not None else ():
         mine = own.get(name)
         if terms is None or (mine is not None and mine.erases and not mine.part):
             continue
-        pulled = _pulled(decision, own, decisions, terms)
+        pulled = _pulled(decision, own, decisions, terms, at)
         if pulled is not None and (mine is None or pulled.erases or mine.part):
             found = [closing for closing in found if closing is not mine]
             found.append(pulled)
@@ -158,18 +169,19 @@ def after_doubt(state: BookState, now: float, slack_s: float) -> tuple[BookState
     A broken chain begins anew; a clock that went back is believed. Every decision made before
     can no longer be relied on.
     """
-    if state.broken_at is not None:
-        at, cause = state.broken_at, "chain_broken"
-        state = replace(state, base=state.end, broken_at=None)
-    elif now < state.last_seen - slack_s:
-        at, cause = now, "clock_reset"
-        state = replace(state, last_seen=now)
+    at, cause = now, ""
+    if now < state.last_seen - slack_s:
+        cause = "clock_reset"
+        state = replace(state, last_seen=now, unswept=True)
         for decision in state.decisions.values():
             state = state.with_decision(_not_after(decision, now))
-    else:
+    if state.broken_at is not None:
+        at, cause = min(state.broken_at, now), "chain_broken"
+        state = replace(state, base=state.end, broken_at=None)
+    if not cause:
         return state, []
     closings = [
-        Closing(purpose=name, state=ConsentState.INVALIDATED, at=min(at, now), cause=cause)
+        Closing(purpose=name, state=ConsentState.INVALIDATED, at=at, cause=cause)
         for name, decision in sorted(state.decisions.items())
         if decision.holds
     ]
@@ -247,12 +259,13 @@ def _pulled(
     own: Mapping[str, Closing],
     decisions: Mapping[str, Decision],
     terms: ConsentTerms,
+    now: float,
 ) -> Closing | None:
-    """Return what the purposes above make of a decision; the most final, else the nearest."""
+    """Return what the purposes above make of a decision: the most final, else the earliest."""
     waits = decision.state in GRACE_STATES
     if not decision.holds and not waits:
         return None
-    found: Closing | None = None
+    found: list[Closing] = []
     for name in all_required(terms, decision.purpose):
         closing = own.get(name)
         above = decisions.get(name, Decision(purpose=name))
@@ -261,19 +274,22 @@ def _pulled(
         elif above.holds:
             continue
         else:
-            state, at, by = above.state, above.changed_at, _BY_DEVICE
-        pulled = Closing(
-            purpose=decision.purpose,
-            state=_PULLED.get(state, ConsentState.EXPIRED),
-            at=at,
-            cause=f"cascade:{name}",
-            by=by,
-            method="cascade",
+            at = above.changed_at if above.state in _PULLED or above.state in GRACE_STATES else now
+            state, by = above.state, _BY_DEVICE
+        found.append(
+            Closing(
+                purpose=decision.purpose,
+                state=_PULLED.get(state, ConsentState.EXPIRED),
+                at=at,
+                cause=f"cascade:{name}",
+                by=by,
+                method="cascade",
+            )
         )
-        if pulled.erases:
-            return pulled
-        found = found or pulled
-    return None if waits else found
+    erasing = next((closing for closing in found if closing.erases), None)
+    if erasing is not None or waits:
+        return erasing
+    return min(found, key=lambda closing: closing.at, default=None)
 
 
 def _no_feature(terms: ConsentTerms, purpose: str, feature: str, *, explicit: bool) -> str | None:
