@@ -97,6 +97,8 @@ class Rows:
             new = [name for name in admitted if not self._store.has(name, event.event_id)]
             if not new:  # known from an earlier start
                 self._quarantine.repeated()
+            if len(admitted) > 1:  # which of the rows counts is for the next read to say
+                self._memory.drop()
             kept = [self._keep(event, name, admitted[name], now) for name in new]
             return any(kept)
 
