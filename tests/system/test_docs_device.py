@@ -4,12 +4,17 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from homebody_client.check_in import Condition
+from homebody_client.api.tokens import install_token
+from homebody_client.check_in import Condition, LocalModel
+from homebody_client.consent.book import ConsentBook
+from homebody_client.consent.gates import Gates
 from homebody_client.core import CONSENT_CLOSED
 from homebody_client.demo.shop import write_shop
+from homebody_client.device import Device
 from homebody_client.events.quality import Problem
 from homebody_client.events.rows import ROW_FIELDS
 from homebody_client.events.vocabulary import DEVICES, EVENTS, FIELDS, OPTIONAL, REQUIRED
@@ -22,6 +27,7 @@ from homebody_client.serving.list_maker import CONTROL_ARM, NO_MODEL, STRENGTH_Z
 from homebody_client.serving.sensitive import SENSITIVE_TOPICS
 from homebody_client.serving.surfaces import SURFACES
 from homebody_models import catalog_columns
+from homebody_privacy.environment import STATE
 
 from .docs_blocks import ROOT, first_column, page, run, section, told
 
@@ -55,6 +61,13 @@ def test_the_first_device_has_fifteen_lines() -> None:
     code = [line for line in told(PAGE)[0][0].splitlines() if line.strip()]
     after_imports = [line for line in code if not line.startswith(("import ", "from "))]
     assert len(after_imports) <= 15
+
+
+def test_every_call_of_a_device_is_told_and_no_other() -> None:
+    offers = section(PAGE, "## What it offers")
+    rows = [row.split(" | ")[0] for row in offers.splitlines() if row.startswith("| `")]
+    told_ones = set(re.findall(r"`(?:Device\.)?(\w+)", " ".join(rows)))
+    assert told_ones == {name for name in dir(Device) if not name.startswith("_")}
 
 
 def test_every_event_is_told_with_its_fields_and_its_weight() -> None:
@@ -123,10 +136,47 @@ def test_every_kind_place_and_topic_is_told_and_no_other() -> None:
     assert set(re.findall(r"`([\w-]+)`", topics)) == SENSITIVE_TOPICS
 
 
-def test_the_app_lives_its_short_life_in_less_than_sixty_lines(tmp_path: Path) -> None:
+def files_of_a_whole_life(folder: Path) -> set[str]:
+    """Return the names of all files a device leaves, models and catalogs aside."""
+    profile, shop = folder / "profile", write_shop(folder / "shop", now=int(time.time()))
+    nothing = cast("LocalModel", None)
+    with Device.open(profile, config=shop.config, trusted_key=shop.key) as device:
+        device.consent.grant("recommend", features=["purchases"])
+        device.features()
+        device.participant(nothing).joins().close()
+        install_token(profile)
+        book = device.consent
+        assert isinstance(book, ConsentBook)
+        Gates(book, device.egress).leave(b"bye", purpose="training", deliver=lambda _: None)
+    (profile / "receipts.jsonl").write_text("")  # cut: it is set aside at the next yes
+    with Device.open(profile, config=shop.config) as device:
+        device.consent.grant("recommend", features=["purchases"])
+    kept = [*profile.glob("*"), *(folder / "state").rglob("*")]
+    return {file.name for file in kept if file.is_file()}
+
+
+def test_every_file_a_device_leaves_is_told_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE, str(tmp_path / "state"))
+    stored = section(PAGE, "## What is stored, and until when")
+    told_ones = set(re.findall(r"`([a-z]+(?:\.[a-zN-]+)+|lock)`", stored))
+    shipped = {"privacy.toml", "publisher.pub"}
+    found = {re.sub(r"broken-\d+", "broken-N", name) for name in files_of_a_whole_life(tmp_path)}
+    assert found == told_ones - shipped - {"kek.sealed"}
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the example app said, and the folder it left behind."""
+    folder = tmp_path_factory.mktemp("app")
+    return run((EXAMPLES / "python_app.py").read_text("utf-8"), folder), folder
+
+
+def test_the_app_lives_its_short_life_in_less_than_sixty_lines(lived: tuple[str, Path]) -> None:
     source = (EXAMPLES / "python_app.py").read_text("utf-8")
     assert len(source.splitlines()) < 60
-    said = run(source, tmp_path)
+    said, _ = lived
     assert "Why TEA-02: Because you bought Earl Grey tea\n" in said
     before, _, after = said.partition("After the yes was taken back")
     assert before.startswith("Before anything was allowed (consent-closed)")
@@ -136,8 +186,10 @@ def test_the_app_lives_its_short_life_in_less_than_sixty_lines(tmp_path: Path) -
     assert after.endswith("Rows kept: 0\nReceipts kept as proof: 2\n")
 
 
-def test_the_app_of_the_examples_leaves_no_plain_text_but_its_export(tmp_path: Path) -> None:
-    run((EXAMPLES / "python_app.py").read_text("utf-8"), tmp_path)
-    kept = [*(tmp_path / "profile").glob("*"), *(tmp_path / "state").rglob("*")]
+def test_the_app_of_the_examples_leaves_no_plain_text_but_its_export(
+    lived: tuple[str, Path],
+) -> None:
+    _, folder = lived
+    kept = [*(folder / "profile").glob("*"), *(folder / "state").rglob("*")]
     assert all(b"12345" not in file.read_bytes() for file in kept if file.is_file())
-    assert b"TEA-01" in (tmp_path / "mine.json").read_bytes()
+    assert b"TEA-01" in (folder / "mine.json").read_bytes()

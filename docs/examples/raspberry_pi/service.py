@@ -14,7 +14,6 @@ Started by ``homebody-device.service`` beside this file. Folders come from its e
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from homebody import Device
@@ -22,8 +21,6 @@ from homebody_client.api.profiles import Profile
 from homebody_client.api.serve import PORT, local_server
 from homebody_client.api.tokens import Tokens, install_token
 from homebody_privacy.errors import HomebodyError
-
-TICK_S = 3_600.0
 
 
 def passphrase() -> str | None:
@@ -51,20 +48,10 @@ def serve(profile: Path, shipped: Path, port: int) -> None:
             port=port,
             engine="standard",
         )
-        stopped = threading.Event()
-
-        def tick() -> None:
-            while not stopped.wait(TICK_S):
-                device.tick()  # expiry and retention, also while nobody asks
-
-        ticking = threading.Thread(target=tick)
-        ticking.start()
         print(f"listening at {server.address}", flush=True)
         try:
             server.run()
         finally:
-            stopped.set()
-            ticking.join()
             server.close()
 
 
