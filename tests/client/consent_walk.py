@@ -65,6 +65,9 @@ _STATUS: Final = {
     "RenewedConsentGiven": "yes",
     "ConsentExpired": "waits",
     "ConsentInvalidated": "waits",
+    "ConsentRefused": "no",
+    "ConsentWithdrawn": "no",
+    "ConsentRevoked": "no",
 }
 
 
@@ -243,8 +246,8 @@ class Walk:
         except ConsentMissingError:
             return
         assert self.oracle.may_ask(purpose), "asked again too early"
-        if self.oracle.said.get(purpose) and self.oracle.said[purpose].status == "no":
-            self.oracle.said[purpose].features = frozenset()
+        if purpose in self.oracle.said and self.oracle.said[purpose].status == "no":
+            del self.oracle.said[purpose]
 
     def restrict(self) -> None:
         """Freeze processing."""
@@ -530,7 +533,7 @@ class Walk:
         rows = [(f, self.device.rows(f)) for f in FEATURES]
         kept: Any = self.device.vault.value("consent")
         said = {
-            one["purpose"]: (_STATUS.get(one["state"], "no"), one["over_signal"])
+            one["purpose"]: _stands(_STATUS[one["state"]], over=one["over_signal"])
             for one in kept["decisions"]
             if one["state"] in _STATUS
         }
@@ -591,6 +594,10 @@ OPERATIONS: Final = {
 }
 
 
+def _stands(status: str, *, over: bool) -> tuple[str, bool]:
+    return status, over and status == "yes"
+
+
 def _retell(told: dict[str, set[str]], receipt: dict[str, Any]) -> None:
     """Follow what is on, by the receipts alone."""
     purpose, features = receipt["purpose"], set(receipt["features"])
@@ -607,7 +614,7 @@ def _retell(told: dict[str, set[str]], receipt: dict[str, Any]) -> None:
 def _expected(oracle: Oracle) -> tuple[object, ...]:
     pairs = [(p, f, oracle.is_open(p, f)) for p in PURPOSES for f in FEATURES]
     rows = [(f, len(oracle.rows.get(f, []))) for f in FEATURES]
-    said = {name: (one.status, one.over) for name, one in oracle.said.items() if one.status != "no"}
+    said = {name: _stands(one.status, over=one.over) for name, one in oracle.said.items()}
     broken = oracle.broken is not None
     return pairs, rows, said, oracle.signals, oracle.age, oracle.restricted, broken
 

@@ -14,6 +14,7 @@ send     the ticket is fresh, the charge is on disk, the egress log  nothing lea
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from homebody_client.store import Store, StoredRow, Value, overdue
@@ -341,16 +342,22 @@ class Gates:
         return store
 
 
+@lru_cache(maxsize=256)
+def _excluded(pairs: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    """Return fields and values that keep an event out."""
+    return frozenset(tuple(pair.split(":", 1)) for pair in pairs)
+
+
 def _listed(values: Mapping[str, Value], group: GroupTerms) -> dict[str, Value]:
     """Return the listed fields and the kind of event; nothing if the group does not take it.
 
     An excluded value keeps the whole event out, whether its field is listed or not.
     """
-    excluded = {tuple(pair.split(":", 1)) for pair in group.exclude}
+    excluded = _excluded(group.exclude)
     kind = values.get(_KIND)
     if group.events and kind not in group.events:
         return {}
-    if any((name, str(value)) in excluded for name, value in values.items()):
+    if excluded and any((name, str(value)) in excluded for name, value in values.items()):
         return {}
     kept = {name: values[name] for name in group.fields if name in values}
     return {_KIND: kind, **kept} if kept.keys() - {_KIND} and kind is not None else kept

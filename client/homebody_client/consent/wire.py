@@ -3,17 +3,61 @@
 The counter of changes stays on the device: it would tell how often a person changed their mind.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from homebody_privacy.consent import why_purpose
-from homebody_privacy.receipts import commitment
-from homebody_privacy.signing import SigningKey
+from homebody_privacy.errors import IntegrityError
+from homebody_privacy.receipts import canonical, commitment
+from homebody_privacy.signing import SigningKey, verify_ed25519
 
 from .book import ConsentBook
 from .keeper import refusal
 
-_COMMITMENT = "receipts-commitment"
+_COMMITMENT: Final = "receipts-commitment"
+_LABEL: Final = b"homebody/leave/v1\0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """A notice that a device no longer takes part under a tag, signed by the device.
+
+    Whoever holds something of this tag, such as a queue of work, drops it.
+
+    Attributes:
+        purpose: The purpose that was closed or changed.
+        tag: The tag it had, 32 hex digits.
+        signature: Ed25519 over both.
+    """
+
+    purpose: str
+    tag: str
+    signature: bytes = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Return the notice as it is sent: RFC 8785 JSON."""
+        return canonical({**_told(self.purpose, self.tag), "sig": self.signature.hex()})
+
+    @classmethod
+    def from_bytes(cls, content: bytes, public: bytes) -> Self:
+        """Read a notice and check that the device of ``public`` signed it.
+
+        Raises:
+            IntegrityError: If it is none, or of another device.
+        """
+        try:
+            values = json.loads(content)
+            purpose, tag = str(values["leave"]), str(values["tag"])
+            signature = bytes.fromhex(values["sig"])
+            message = _LABEL + canonical(_told(purpose, tag))
+            sound = canonical({**_told(purpose, tag), "sig": signature.hex()}) == content
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
+            raise IntegrityError("it is no notice of leaving") from error
+        if not sound or not verify_ed25519(public, signature, message):
+            raise IntegrityError("the notice of leaving is not of this device")
+        return cls(purpose=purpose, tag=tag, signature=signature)
 
 
 class ConsentOnTheWire:
@@ -48,6 +92,19 @@ class ConsentOnTheWire:
         with self._book.lock:
             return dict(self._book.keeper.state.leaves)
 
+    def notices(self) -> list[Leave]:
+        """Return a signed notice for each of these tags."""
+        key = self.signing_key
+        return [
+            Leave(
+                purpose=purpose,
+                tag=tag,
+                signature=key.sign(_LABEL + canonical(_told(purpose, tag))),
+            )
+            for purpose, tags in sorted(self.leaving().items())
+            for tag in tags
+        ]
+
     def left(self, tags: Sequence[str]) -> None:
         """Note that the servers were told to forget these tags."""
         keeper = self._book.keeper
@@ -70,3 +127,7 @@ class ConsentOnTheWire:
         """Destroy the secret of the commitment: what a server kept belongs to nobody then."""
         with self._book.lock:
             self._book.keeper.journal.vault.change(drop_keys=[_COMMITMENT])
+
+
+def _told(purpose: str, tag: str) -> dict[str, object]:
+    return {"v": 1, "leave": purpose, "tag": tag}
