@@ -12,8 +12,7 @@ from homebody_client.consent.egress import EgressEntry
 from homebody_client.device import Device
 from tests.client.api_home import NOW, allow, seed_event, shop_device
 
-from .browser_page import chromium
-from .device_pages import Browser, Watched, served
+from .device_pages import Browser, Watched, chromium, served
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 

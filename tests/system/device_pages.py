@@ -5,11 +5,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
+
 from homebody_client.api.profiles import Profile
 from homebody_client.api.serve import LocalServer, local_server
 from homebody_client.api.tokens import Tokens
 from homebody_client.device import Device
 from homebody_client.page.render import Page
+
+from .browser_site import ARGUMENTS, CHROMIUM
 
 Browser = Any  # playwright's own types; it may be missing
 
@@ -70,6 +74,21 @@ def served(
     finally:
         server.close()
         thread.join(10)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's browser, or skip the test where it or Playwright is missing."""
+    reason = "playwright is not installed: pip install playwright"
+    api = pytest.importorskip("playwright.sync_api", reason=reason)
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 class Watched:

@@ -15,8 +15,7 @@ from homebody_client.device import Device
 from homebody_client.page.render import LIST
 from tests.client.api_home import NOW, SEED_EVENT, allow, seed_event, shop_device
 
-from .browser_page import chromium
-from .device_pages import CONTRAST, Browser, Watched, served
+from .device_pages import CONTRAST, Browser, Watched, chromium, served
 
 PHONE = {"viewport": {"width": 360, "height": 800}}
 _UPDATE = EgressEntry(
