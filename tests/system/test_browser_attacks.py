@@ -11,7 +11,7 @@ import pytest
 
 from homebody_models.bundle import ModelBundle, Trust
 from tests.models import test_bundle_attacks as attacks
-from tests.models.bundle_forge import FACTS, NOW, TRUST, Forge, forge_at
+from tests.models.bundle_forge import FACTS, NOW, STRANGER, TRUST, Forge, forge_at
 
 from .browser_page import Page, client_page
 
@@ -150,3 +150,10 @@ def test_expired_bundle_serves_on_only_if_it_is_the_one_in_use(forge: Forge, pag
     assert page.open(forge.folder, now=late, installed=state)["step"] == 6
     for now in (None, 0, "soon"):  # no clock, no activation
         assert page.open(forge.folder, now=now)["step"] == 6
+
+
+@pytest.mark.parametrize("threshold", [0, -1, None, "x"])
+def test_a_threshold_of_nothing_trusts_nobody(forge: Forge, page: Page, threshold: object) -> None:
+    answer = page.open(forge.folder, trusted=[STRANGER.public.hex()], threshold=threshold)
+    assert answer["step"] == 2
+    assert page.open(forge.folder, trusted=[])["step"] == 2

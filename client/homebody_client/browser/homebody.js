@@ -1,10 +1,9 @@
-// Verify a homebody bundle, rank on this device, say why: the Python client's lists in a browser.
-// Reads the bundle's files through `get`; sends nothing.
+// homebody in a browser: verify a bundle, rank, say why; the lists are the Python client's.
 
 const TYPE = "application/vnd.homebody.bundle+json";
 const FILES = ["model.safetensors", "items.json", "golden.json", "card.json"];
 
-/** A bundle not to use: keep the model you have. `step`, from 1, is what failed. */
+/** A bundle not to use: keep the model you have. `step`, from 1, failed. */
 export class BundleError extends Error {
 	constructor(step, reason) {
 		super(`bundle refused at step ${step}: ${reason}`);
@@ -13,17 +12,15 @@ export class BundleError extends Error {
 }
 
 /**
- * Verify a bundle. get: `(name) => Response` of a file; trusted: Ed25519 keys in hex, of which
- * `threshold` must sign; now: Unix seconds, never less than before; floor: least serial; installed:
- * `state` of the model in use, which alone may have expired.
+ * get: `(name) => Response` of a file; trusted: Ed25519 keys, hex; threshold: how many must sign;
+ * now: Unix seconds, never less than before; floor: least serial; installed: last model's `state`.
  */
-export async function openBundle(get, trust) {
-	const { trusted, threshold = 1, now, floor = 0, installed } = trust, keys = new Map();
+export async function openBundle(get, { trusted, threshold = 1, now, floor = 0, installed }) {
+	const keys = new Map();
 	for (const raw of trusted.map(Uint8Array.fromHex)) {
 		const key = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
 		keys.set(await sha256(raw), key);
 	}
-	need(whole(1, keys.size)(threshold), "threshold: 1 to all keys");
 	const last = installed ?? { serial: 0, floor: 0 }, least = Math.max(floor, last.floor);
 	let step = "1 (size and type)";
 	try {
@@ -37,7 +34,7 @@ export async function openBundle(get, trust) {
 			const key = keys.get(keyid);
 			if (key && await crypto.subtle.verify("Ed25519", key, base64(sig), message)) good.add(keyid);
 		}
-		need(good.size >= threshold, "too few trusted keys");
+		need(good.size >= Math.max(1, threshold), "too few trusted keys");
 		step = "3 (JSON)";
 		const manifest = parse(signed);
 		step = "4 (schema)";
@@ -48,7 +45,7 @@ export async function openBundle(get, trust) {
 		need(serial !== last.serial || digest === last.digest, "other content");
 		step = "6 (expiry)";
 		const stale = !(now && now <= manifest.expires);
-		need(!stale || digest === last.digest, "it is past");
+		need(!stale || digest === last.digest, "expired");
 		step = "7 (files)";
 		const [model, items, golden] = await readFiles(get, files);
 		step = "8 (tensors)";
@@ -59,7 +56,7 @@ export async function openBundle(get, trust) {
 		step = "10 (values)";
 		const { b, scale = [], E = [] } = tensors;
 		need(b.every((v) => Math.abs(v) <= 1e4) && scale.every((v) => v > 0 && v <= 100) &&
-			!E.includes(-128), "out of range");
+			!E.includes(-128), "too large");
 		step = "11 (golden lists)";
 		const client = makeClient(arch, ids, tensors, parse(golden, true));
 		const state = { serial, digest, floor: Math.max(least, min_serial) };
@@ -80,38 +77,45 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) {
 	const slotsOf = (history) => history.slice(-arch.history_max).reverse() // [item, weight]
 		.map((i, age) => [i, arch.history_decay ** age]);
 
-	function scorer(slots, strength) { // what they add to a score
+	function userOf(slots, strength) { // and own shares
 		need(strength >= 0 && strength <= 100, "strength: 0 to 100");
-		const user = new Float64Array(dim), A = system.slice(), own = new Map(), gain = strength / 100;
+		const user = new Float64Array(dim), A = system.slice(), own = {}, gain = strength / 100;
 		const sum = ridge ? 1 : slots.reduce((total, [, w]) => total + w, 1e-6);
 		for (const [i, w] of slots) {
 			const row = rowOf(i);
 			row.forEach((v, d) => { user[d] += w / sum * v; });
 			if (ridge) addSquare(A, row, w);
-			if (repeat) own.set(i, (own.get(i) ?? 0) + gain * repeat * w / sum);
+			if (repeat) own[i] = (own[i] ?? 0) + gain * repeat * w / sum;
 		}
 		if (ridge) solve(A, user);
 		user.forEach((v, d) => { user[d] = Math.fround(gain * v); });
-		return (i) => { // two sums: each waits for its last addition
-			let p = 0, q = 0, at = i * dim, d = dim % 2;
-			if (d) p = E[at++] * user[0];
-			for (; d < dim; d += 2) {
-				p += E[at++] * user[d];
-				q += E[at++] * user[d + 1];
-			}
-			return (p + q) * scale[i] + (repeat && (own.get(i) ?? 0));
-		};
+		return [user, own];
 	}
 
 	function scoresOf(history, strength) {
-		const scores = b.slice(), score = scorer(slotsOf(history), strength);
-		for (let i = 0; i < ids.length; i++) scores[i] += score(i);
+		const [user, own] = userOf(slotsOf(history), strength), n = ids.length, scores = b.slice();
+		for (let k = 0; k < n; k += 4) { // four sums at once
+			const i = Math.max(0, Math.min(k, n - 4));
+			let p = 0, q = 0, r = 0, s = 0;
+			for (let d = 0, at = i * dim; d < dim; d++, at++) {
+				const u = user[d];
+				p += E[at] * u;
+				q += E[at + dim] * u;
+				r += E[at + 2 * dim] * u;
+				s += E[at + 3 * dim] * u;
+			}
+			scores[i] = b[i] + p * scale[i];
+			scores[i + 1] = b[i + 1] + q * scale[i + 1];
+			scores[i + 2] = b[i + 2] + r * scale[i + 2];
+			scores[i + 3] = b[i + 3] + s * scale[i + 3];
+		}
+		for (const i in own) scores[i] += own[i];
 		return scores;
 	}
 
 	/**
-	 * The `n` best items for a history of ids, oldest first. strength: 0 (one list for all) to 100;
-	 * hideSeen: leave the history out while others are left; adjust: `{id: number}`, -1e9 hides.
+	 * The best for a history of ids, oldest first. strength: 0 (one list for all) to 100; hideSeen:
+	 * history only where nothing else is left; adjust: `{id: number}`, -1e9 hides.
 	 */
 	function recommend(history, { n = 10, strength = 100, hideSeen, adjust = {} } = {}) {
 		need(whole(1)(n), "n: from 1");
@@ -126,13 +130,15 @@ function makeClient(arch, ids, { b, scale = b, E = b }, golden) {
 		return best.map((i) => ({ product_id: ids[i], score: scores[i] }));
 	}
 
-	/** For each id, by how much its score falls without an item of the history, where it does. */
+	/** For each id, what its score falls by without an item of the history. */
 	function why(names, history, { strength = 100 } = {}) {
-		const slots = slotsOf(known(history)), all = scorer(slots, strength);
+		const slots = slotsOf(known(history)), all = userOf(slots, strength);
 		const causes = [...new Set(slots.map(([i]) => i))].sort((i, j) => i - j)
-			.map((cause) => [ids[cause], scorer(slots.filter(([i]) => i !== cause), strength)]);
+			.map((cause) => [ids[cause], userOf(slots.filter(([i]) => i !== cause), strength)]);
+		const score = (i, [user, own]) =>
+			rowOf(i).reduce((sum, v, d) => sum + v * user[d], own[i] ?? 0);
 		return names.map((id) => causes.map(([product_id, less]) =>
-			({ product_id, drop: all(index.get(id)) - less(index.get(id)) }))
+			({ product_id, drop: score(index.get(id), all) - score(index.get(id), less) }))
 			.filter(({ drop }) => drop > 0).sort((x, y) => y.drop - x.drop));
 	}
 
@@ -155,7 +161,7 @@ function addSquare(A, row, weight) { // A += weight row row^T
 	}
 }
 
-function solve(A, x) { // x = A^-1 x; A is positive definite: no pivoting
+function solve(A, x) { // x = A^-1 x; A is positive definite
 	const n = x.length;
 	for (let k = 0; k < n; k++) {
 		for (let i = 0; i < n; i++) {
@@ -170,7 +176,7 @@ function solve(A, x) { // x = A^-1 x; A is positive definite: no pivoting
 function top(scores, k, visible) { // the k best in the order (-score, index)
 	const best = [];
 	for (let i = 0; k && i < scores.length; i++) {
-		need(Math.abs(scores[i]) < Infinity, "a score is not finite");
+		need(Math.abs(scores[i]) < Infinity, "not finite");
 		if (best.length === k && scores[i] <= scores[best[k - 1]] || !visible(i)) continue;
 		let at = Math.min(best.length, k - 1);
 		for (; at && scores[best[at - 1]] < scores[i]; at--) best[at] = best[at - 1];
@@ -193,8 +199,8 @@ async function read(get, name, most) { // into memory of our own
 
 function readFiles(get, files) { // the bytes hashed are those returned
 	const names = Object.keys(files);
-	need(names.every((name) => /^[A-Za-z0-9][\w.-]{0,99}$/.test(name)), "not bare names");
-	need(FILES.every((name) => files[name]), "one is missing");
+	need(FILES.every((name) => files[name]) &&
+		names.every((name) => /^[A-Za-z0-9][\w.-]{0,99}$/.test(name)), "too few, or not bare names");
 	return Promise.all([...new Set([...FILES, ...names])].map(async (name) => {
 		const { size, sha256: wanted } = files[name], data = await read(get, name, size);
 		need(data.length === size && await sha256(data) === wanted, `${name} is not what was signed`);
@@ -213,11 +219,10 @@ function checkManifest(manifest) {
 			history_max: whole(1, 64), history_decay: decimal(1), n_context: is(0),
 			quant: is("int8-row"), ...own[manifest.arch?.encoder] },
 		catalog: { version: text, sha256: digest }, eval: list(isObject),
-		files: (v) => isObject(v) &&
-			list({ sha256: digest, size: whole(0, 1 << 28) })(Object.values(v)) });
+		files: (v) => list({ sha256: digest, size: whole(0, 1 << 28) })(Object.values(v)) });
 }
 
-function readTensors(data, { n_items: n, dim }) { // views, without a gap
+function readTensors(data, { n_items: n, dim }) { // without a gap
 	const start = 8 + Number(new BigUint64Array(data.buffer, 0, 1)[0]), tensors = {}, header = {};
 	let end = 0;
 	for (const name of dim ? ["b", "scale", "E"] : ["b"]) {
@@ -226,13 +231,13 @@ function readTensors(data, { n_items: n, dim }) { // views, without a gap
 		const view = tensors[name] = new View(data.buffer, start + end, n * (shape[1] ?? 1));
 		header[name] = { dtype, shape, data_offsets: [end, end += view.byteLength] };
 	}
-	need(is(header)(parse(data.subarray(8, start))) && start + end === data.length, "not as in arch");
+	need(is(header)(parse(data.subarray(8, start))) && start + end === data.length, "not of arch");
 	return tensors;
 }
 
 function parse(data, floats) { // no key twice and, unless `floats`, no decimal
 	const json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data);
-	const bare = json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"/g, '"'); // a quote per text
+	const bare = json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"/g, '"');
 	let keys = bare.split(/"\s*:/).length; // and the root
 	const parsed = JSON.parse(json, function (_, value) {
 		keys -= !Array.isArray(this);
