@@ -178,6 +178,7 @@ class Participant:
             work=lambda history: self.model.figures(history, parameters, asked),
             zeros=np.zeros(len(names), np.int64),
             features=metric.features,
+            kind="metric",
         )
 
     def _let_out(
@@ -191,6 +192,7 @@ class Participant:
         work: Callable[[Sequence[str]], Integers],
         zeros: Integers,
         features: Sequence[str] | None = None,
+        kind: str = "update",
     ) -> Integers:
         """Read, ask the own record, compute, and hand over: the one order of every answer."""
         condition = self.condition()
@@ -214,6 +216,7 @@ class Participant:
                 read.ticket,
                 own.tobytes(),
                 what=what,
+                kind=kind,
                 round_number=asked.round,
                 charge=charge,
                 deliver=lambda _: handed_over.append(own),

@@ -17,8 +17,7 @@ from homebody_privacy.durable import locked, write_durably
 from homebody_privacy.environment import state_folder
 from homebody_privacy.stream import fresh_key
 
-JOINS: Final = "devices.sqlite"
-"""Name of the file of what the devices joined."""
+_JOINS: Final = "devices.sqlite"
 
 _NAMES: Final = "names.key"
 
@@ -56,7 +55,7 @@ class DevicesHome:
             IntegrityError: If it was deleted, cut or put back.
         """
         return ParticipationStore.open(
-            self.folder / JOINS,
+            self.folder / _JOINS,
             anchors=self.anchors,
             name=f"participation|{self.folder.resolve()}",
             durable=self.anchors is not None,  # a run's joins need not outlive a power cut

@@ -53,10 +53,8 @@ def joined(profile: Profile) -> list[dict[str, object]]:
     Raises:
         IntegrityError: If the record was deleted, cut or put back.
     """
-    from homebody_client.devices_home import JOINS, DevicesHome  # noqa: PLC0415 config library
+    from homebody_client.devices_home import DevicesHome  # noqa: PLC0415 config library
 
-    if not (profile.state / JOINS).exists():
-        return []
     with DevicesHome.open(profile.state, lifetime=True).participation() as joins:
         runs = joins.life(DEVICE).runs
     return [

@@ -1,0 +1,517 @@
+"""Real rounds of a real server, in which some of the devices are whole devices of people.
+
+The others are the plain hosts of a simulation. What the server releases must not tell which is
+which; what a person takes back must not leave, whatever moment they choose.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+from flwr.app import Message, MessageType
+
+from homebody_client.check_in import LocalModel, Parameters, Participant
+from homebody_client.device import Device
+from homebody_client.device_app import device_client_app
+from homebody_client.figures import figure_contribution
+from homebody_client.host import Host
+from homebody_client.local_model import DeviceModel
+from homebody_client.training import contribution
+from homebody_models.interactions import Interactions
+from homebody_models.split import Split, leave_one_out
+from homebody_privacy import messages
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.errors import ConsentMissingError, PolicyViolationError
+from homebody_privacy.messages import Invitation, Question
+from homebody_server.run_spec import MetricPlan
+from homebody_simulation.datasets import load_dataset
+from homebody_simulation.grid import Cohort
+from tests.server.world import (
+    DEVICES,
+    Builder,
+    Work,
+    World,
+    build_model,
+    ledger_of,
+    same_end,
+    sent_by,
+    watched,
+)
+
+NOW = 1_800_000_000
+WHOLE = (0, 3, 7)
+PLANTED = ("PLANTED-ITEM-7731", "planted-person-5119")
+QUALITY = MetricPlan(name="quality", noise_multiplier=40.0, releases=2)
+READY = {"idle": True, "charging": True, "unmetered": True}
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    """Return the events of twelve devices, the last of each held out; read only."""
+    return leave_one_out(load_dataset("synthetic", devices=DEVICES, items=20).interactions)
+
+
+@pytest.fixture
+def make_world(
+    tmp_path: Path, write_config: Callable[..., Path], split: Split
+) -> Iterator[Builder]:
+    """Builder of a world in a fresh folder."""
+    base = PrivacyConfig.load(write_config(cohort_size=12, cohort_cap=40, delta=1e-3))
+    (tmp_path / "worlds").mkdir()
+    with ExitStack() as stores:
+        yield Builder(
+            base=base,
+            split=split,
+            model=build_model(split.train),
+            root=tmp_path / "worlds",
+            stores=stores,
+        )
+
+
+@dataclass(frozen=True)
+class AsInTheWorld(LocalModel):
+    """Computes what the world's host computes for a device, from the history it is given."""
+
+    host: Host
+    number: int
+    during: Callable[[], object] = lambda: None
+    made: list[np.ndarray[Any, Any]] | None = None
+
+    def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Any:  # noqa: ANN401 - integers
+        """Return what the world's host would."""
+        own = contribution(
+            self._alone(history), self.number, parameters, asked.round, asked.clip_norm
+        )
+        self.during()
+        if self.made is not None:
+            self.made.append(own)
+        return own
+
+    def figures(self, history: Sequence[str], parameters: Parameters, asked: Question) -> Any:  # noqa: ANN401 - integers
+        """Return what the world's host would."""
+        return figure_contribution(
+            self._alone(history, held_out=True), self.number, parameters, asked.metric
+        )
+
+    def _alone(self, history: Sequence[str], *, held_out: bool = False) -> Host:
+        """Return the host with this history in the place of the device's own."""
+        catalog = self.host.histories.catalog
+        known = [catalog.ids.index(name) for name in history if name in catalog.ids]
+        metrics = bool(self.host.config.metrics)
+        items = np.array(known[:-1] if metrics else known, np.int32)
+        ptr = np.zeros(DEVICES + 1, np.int64)
+        ptr[self.number + 1 :] = len(items)
+        alone = Interactions(
+            ptr=ptr,
+            items=items,
+            times=np.arange(len(items), dtype=np.int64),
+            values=np.ones(len(items), np.float32),
+            repeats=self.host.histories.repeats,
+            catalog=catalog,
+        )
+        last = np.full(DEVICES, -1, np.int32)
+        if metrics and held_out and known:
+            last[self.number] = known[-1]
+        return replace(self.host, histories=alone, devices=frozenset({self.number}), held_out=last)
+
+
+class Breaks(AsInTheWorld):
+    """Fails with a text that holds every row."""
+
+    def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Any:  # noqa: ANN401 - never returns
+        """Fail."""
+        del parameters, asked
+        raise KeyError(" ".join(history))
+
+
+@dataclass(frozen=True)
+class Village:
+    """A world some of whose devices are whole ones."""
+
+    world: World
+    devices: Mapping[int, Device]
+    models: dict[int, LocalModel]
+
+    def cohort(self, *, plain: Cohort | None = None) -> Cohort:
+        """Return devices of both kinds, behind their apps."""
+        hosts = plain or self.world.honest
+        apps = {
+            number: device_client_app(partial(self.participant, number), number=number)
+            for number in self.devices
+        }
+
+        def cohort(work: Work) -> list[Message | None]:
+            replies: list[Message | None] = []
+            for message, context in work:
+                app = apps.get(message.metadata.dst_node_id - 1)
+                if app is None:
+                    replies += hosts([(message, context)])
+                else:
+                    replies.append(app(message, context))
+            return replies
+
+        return cohort
+
+    def participant(self, number: int) -> Participant:
+        """Return a device as its fleet sees it."""
+        return self.devices[number].participant(self.models[number])
+
+    def joins(self, number: int) -> int:
+        """Return the rounds that a device counted."""
+        told: Any = self.devices[number].export_data()["joined"]
+        return sum(run["rounds"] for run in told)
+
+
+Build = Callable[..., Village]
+
+
+@pytest.fixture
+def village(make_world: Builder, split: Split, tmp_path: Path) -> Iterator[Build]:
+    """Builder of a village; its people have said yes to everything."""
+    with ExitStack() as opened:
+
+        def build(
+            name: str = "run",
+            whole: Sequence[int] = (3,),
+            **own: Any,  # noqa: ANN401 - fields of the spec
+        ) -> Village:
+            world = make_world(name, **own)
+            values = world.host.config.model_dump(mode="json", by_alias=True, exclude_none=True)
+            file = tmp_path / f"{name}.toml"
+            file.write_text(tomli_w.dumps(values), "utf-8")
+            devices, models = {}, dict[int, LocalModel]()
+            for number in whole:
+                device = opened.enter_context(
+                    Device.open(tmp_path / f"{name}-{number}", config=file, now=lambda: float(NOW))
+                )
+                assert not device.problems
+                device.consent.set_age_band("18_plus")
+                for purpose in ("recommend", "training", "metrics"):
+                    device.consent.grant(purpose, features=["purchases"])
+                history = [*split.train.history(number)]
+                if world.host.config.metrics and world.host.held_out is not None:
+                    history.append(world.host.held_out[number])
+                ids = split.train.catalog.ids
+                lived(device, [ids[item] for item in history])
+                device.check_in(**READY)
+                devices[number] = device
+                models[number] = AsInTheWorld(world.host, number)
+            return Village(world, devices, models)
+
+        yield build
+
+
+def lived(device: Device, products: Sequence[str]) -> None:
+    """Record purchases, one an hour, and one of a product nobody sells."""
+    for hour, product in enumerate([*products[:1], PLANTED[0], *products[1:]]):
+        at = datetime.fromtimestamp(NOW - 3600 * (100 - hour), UTC).isoformat()
+        said = {"user_id": PLANTED[1], "event": "purchase", "product_id": product}
+        assert device.record({**said, "timestamp": at})
+
+
+def code_of(reply: Message | None) -> str:
+    """Return the code of a decline; empty if it is none."""
+    assert reply is not None
+    record = reply.content.config_records.get(messages.DECLINED)
+    return "" if record is None else str(record[messages.CODE])
+
+
+def bytes_of(reply: Message) -> bytes:
+    """Return everything in a reply that a server could read."""
+    told = [repr(reply.content), repr(reply.metadata)]
+    told += [repr(r) for r in (*reply.content.config_records.values(),)]
+    arrays = [a.data for r in reply.content.array_records.values() for a in r.values()]
+    return "".join(told).encode() + b"".join(arrays)
+
+
+@pytest.mark.parametrize("mechanism", ["gaussian", "blt"])
+def test_release_is_that_of_plain_hosts_bit_for_bit(
+    village: Build, make_world: Builder, mechanism: str
+) -> None:
+    people = village("people", WHOLE, mechanism=mechanism)
+    plain = make_world("plain", mechanism=mechanism)
+    answered: set[int] = set()
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            answered.update(n for n, own in sent_by(replies).items() if own.any())
+
+    ended = people.world.run(watched(people.cohort(), see))
+    assert same_end(ended, plain.run())
+    assert answered.issuperset(WHOLE) or mechanism == "blt"
+    for number, device in people.devices.items():
+        left = [entry for entry in device.egress.entries() if entry.sent]
+        assert {entry.kind for entry in left} <= {"update"}
+        if mechanism == "gaussian":
+            assert [entry.round for entry in left] == [1, 2, 3]
+            assert people.joins(number) == 3
+        assert all("clipped update" in entry.summary for entry in left)
+
+
+def test_the_real_local_model_joins_a_round_and_learns_from_its_rows_alone(
+    village: Build,
+) -> None:
+    people = village(rounds=1)
+    host = people.world.host
+    people.models[3] = DeviceModel(
+        config=host.config,
+        model=host.model,
+        catalog=host.histories.catalog,
+        example_key=bytes([3]) * 32,
+    )
+    sent: dict[int, Any] = {}
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            sent.update(sent_by(replies))
+
+    people.world.run(watched(people.cohort(), see))
+    assert ledger_of(people.world).released == 1
+    bound = 2**people.world.spec.lattice_bits
+    assert sent[3].any()
+    assert np.linalg.norm(sent[3]) <= bound
+    assert people.joins(3) == 1
+
+
+def test_cn_07_device_that_withdrew_declines_with_a_code_and_the_round_goes_on(
+    village: Build,
+) -> None:
+    people, other = village("people"), village("other")
+    codes: list[str] = []
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type != MessageType.TRAIN:
+            return
+        codes.append(code_of(replies[3]))
+        if work[0][0].metadata.group_id == "1":
+            people.devices[3].consent.withdraw("training")
+
+    ended = people.world.run(watched(people.cohort(), see))
+    assert codes == ["", "consent-missing", "consent-missing"]
+
+    def silent(asked: Message, good: Message) -> Message | None:
+        late = asked.metadata.group_id in ("2", "3") and asked.metadata.dst_node_id == 4
+        return None if late and asked.metadata.message_type == MessageType.TRAIN else good
+
+    assert same_end(ended, other.world.run(other.world.answering(silent)))
+    assert people.joins(3) == 1
+    assert [entry.round for entry in people.devices[3].egress.entries()] == [1]
+
+
+@pytest.mark.parametrize("missing", READY)
+def test_device_that_is_not_ready_declines(village: Build, missing: str) -> None:
+    people = village("run", WHOLE, rounds=1)
+    people.devices[0].check_in(**{**READY, missing: False})
+    people.devices[3]._core.condition = None  # noqa: SLF001 - an app that never checked in
+    codes: list[list[str]] = []
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            codes.append([code_of(replies[number]) for number in (0, 3, 7)])
+
+    people.world.run(watched(people.cohort(), see))
+    assert codes == [["policy-violation", "policy-violation", ""]]
+    assert [people.joins(number) for number in WHOLE] == [0, 0, 1]
+    assert people.devices[0].egress.entries() == []
+
+
+@pytest.mark.parametrize("change", ["withdrawn", "given again", "frozen", "erased", "signal"])
+def test_cn_01_what_is_taken_back_while_training_runs_does_not_leave(
+    village: Build, change: str
+) -> None:
+    people = village(rounds=1)
+    device, made = people.devices[3], list[Any]()
+    consent = device.consent
+
+    def during() -> None:
+        if change == "frozen":
+            consent.restrict()
+        elif change == "erased":
+            device.erase()
+        elif change == "signal":
+            consent.set_signal("sec_gpc", on=True)
+        else:
+            consent.withdraw("training")
+        if change == "given again":
+            consent.grant("training", features=["purchases"])
+
+    people.models[3] = AsInTheWorld(people.world.host, 3, during, made)
+    codes: list[str] = []
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            codes.append(code_of(replies[3]))
+
+    people.world.run(watched(people.cohort(), see))
+    assert codes == ["consent-missing"]
+    assert ledger_of(people.world).released == 1
+    assert len(made) == 1
+    assert not made[0].any()  # overwritten
+    assert people.joins(3) == 0
+    assert not [entry for entry in device.egress.entries() if entry.sent]
+
+
+class StopError(BaseException):
+    """The process dies here."""
+
+
+def test_cn_14_join_counts_though_the_process_dies_before_it_is_handed_over(
+    village: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    people = village(rounds=1)
+    device = people.devices[3]
+    asked = Invitation(
+        run="autumn",
+        round=1,
+        devices=(3,),
+        config_digest=people.world.host.config.digest(),
+    )
+    model = np.zeros(people.world.host.model.layout.size, np.float32)
+
+    def die(*_: object) -> None:
+        raise StopError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(device.egress), "append", die)  # after the charge, before the bytes
+        with pytest.raises(StopError):
+            device.participant(people.models[3]).update(asked, model)
+    assert people.joins(3) == 1
+    device.consent.withdraw("recommend")
+    device.erase()
+    for purpose in ("recommend", "training"):
+        device.consent.grant(purpose, features=["purchases"])
+    lived(device, ["item-1", "item-2", "item-3"])
+    assert people.joins(3) == 1  # outlives erase
+    same = device.participant(people.models[3]).update(asked, model)
+    assert same.any()  # the same join, asked again
+    other = device.participant(people.models[3]).update(asked, model + 1)
+    assert not other.any()  # another model in a joined round: it adds nothing
+    assert people.joins(3) == 1
+    assert (tmp_path / "run-3").exists()
+
+
+def test_r14_lost_record_of_joins_takes_no_part(village: Build) -> None:
+    people = village(rounds=2)
+    device = people.devices[3]
+    codes: list[str] = []
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            codes.append(code_of(replies[3]))
+            if work[0][0].metadata.group_id == "1":
+                (device._core.setup.profile.state / "devices.sqlite").unlink()  # noqa: SLF001 - the accident
+
+    people.world.run(watched(people.cohort(), see))
+    assert codes == ["", "integrity-failure"]
+    told: Any = device.export_data()["problems"]
+    assert any("devices.sqlite" in problem for problem in told)
+
+
+def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts(
+    village: Build, make_world: Builder
+) -> None:
+    people = village("people", metrics=(QUALITY,), rounds=2)
+    plain = make_world("plain", metrics=(QUALITY,), rounds=2)
+    people.world.run(people.cohort())
+    plain.run()
+    assert ledger_of(people.world).answers == ledger_of(plain).answers
+    left = [(entry.kind, entry.purpose) for entry in people.devices[3].egress.entries()]
+    update, figure = ("update", "training"), ("metric", "metrics")
+    assert left == [update, figure, update, figure]
+
+    shut = village("shut", metrics=(QUALITY,), rounds=2)
+    shut.devices[3].consent.withdraw("metrics")
+    codes: list[str] = []
+
+    def see(work: Work, replies: list[Message | None]) -> None:
+        if work[0][0].metadata.message_type == MessageType.EVALUATE:
+            codes.append(code_of(replies[3]))
+
+    shut.world.run(watched(shut.cohort(), see))
+    assert codes == ["consent-missing", "consent-missing"]
+    assert {entry.purpose for entry in shut.devices[3].egress.entries()} == {"training"}
+
+
+def test_cn_08_cn_30_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
+    village: Build, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    people = village(rounds=2)
+
+    people.models[3] = Breaks(people.world.host, 3)
+    told: list[bytes] = []
+
+    def see(_: Work, replies: list[Message | None]) -> None:
+        told.extend(bytes_of(reply) for reply in replies if reply is not None)
+
+    with caplog.at_level(logging.DEBUG):
+        people.world.run(watched(people.cohort(), see))
+    assert any(b"defect" in one for one in told)
+    shown = capfd.readouterr()
+    places = [b"".join(told), caplog.text.encode(), (shown.out + shown.err).encode()]
+    places += [f.read_bytes() for f in people.world.folder.path.rglob("*") if f.is_file()]
+    places += [
+        device.egress.path.read_bytes()
+        for device in people.devices.values()
+        if device.egress.path.exists()
+    ]
+    secret = [*PLANTED, *(d._core.setup.profile.identity for d in people.devices.values())]  # noqa: SLF001 - may not leave
+    assert not [word for place in places for word in secret if word.encode() in place]
+
+
+def test_device_goes_by_the_config_it_was_opened_with(village: Build, tmp_path: Path) -> None:
+    people = village(rounds=1)
+    device = people.devices[3]
+    file = tmp_path / "run.toml"
+    file.write_text(file.read_text().replace("noise_multiplier = 3.0", "noise_multiplier = 0.1"))
+    with pytest.raises(PolicyViolationError, match="not the one"):
+        device.participant(people.models[3])
+    file.write_text("schema = 7")
+    with pytest.raises(Exception, match=r"run\.toml"):
+        device.participant(people.models[3])
+
+
+def test_message_for_another_device_is_declined(village: Build) -> None:
+    people = village(rounds=1)
+    people.world.grid(people.cohort())
+    app = device_client_app(lambda: people.devices[3].participant(people.models[3]), number=5)
+    codes: list[str] = []
+
+    def wrong(work: Work) -> list[Message | None]:
+        replies = people.world.honest(work)
+        if work[0][0].metadata.message_type == MessageType.TRAIN:
+            replies[3] = app(*work[3])
+            codes.append(code_of(replies[3]))
+        return replies
+
+    people.world.run(wrong)
+    assert codes == ["policy-violation"]
+    assert people.joins(3) == 0
+
+
+def test_yes_to_training_alone_lets_no_figure_out(village: Build) -> None:
+    people = village(rounds=1)
+    device = people.devices[3]
+    question = Question(
+        run="autumn",
+        round=1,
+        devices=(3,),
+        config_digest=people.world.host.config.digest(),
+        metric="quality",
+    )
+    model = np.zeros(people.world.host.model.layout.size, np.float32)
+    with pytest.raises(PolicyViolationError, match="does not list"):
+        device.participant(people.models[3]).figures(question, model)
+    device.consent.withdraw("training")
+    with pytest.raises(ConsentMissingError, match="withdrawn"):
+        device.participant(people.models[3]).update(
+            Invitation(run="a", round=1, devices=(3,), config_digest=question.config_digest),
+            model,
+        )
