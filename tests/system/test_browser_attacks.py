@@ -3,6 +3,7 @@
 The attacks are those of the Python client's tests, function by function.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,20 @@ def test_a_threshold_of_nothing_trusts_nobody(forge: Forge, page: Page, threshol
     answer = page.open(forge.folder, trusted=[STRANGER.public.hex()], threshold=threshold)
     assert answer["step"] == 2
     assert page.open(forge.folder, trusted=[])["step"] == 2
+
+
+def test_golden_items_with_scores_that_are_not_theirs_are_refused(forge: Forge) -> None:
+    golden = json.loads(forge.read("golden.json"))
+    case = golden["cases"][2]
+    case["top"] = [*case["top"][1:], case["top"][0]]
+    forge.replace_file("golden.json", json.dumps(golden).encode())
+    forge.refused(11)
+
+
+def test_golden_items_that_are_not_the_best_are_refused(forge: Forge) -> None:
+    golden = json.loads(forge.read("golden.json"))
+    worst = forge.open().ranker.top([0], 12)[2:]
+    golden["cases"][1]["top"] = [item for item, _ in worst]
+    golden["cases"][1]["scores"] = [score for _, score in worst]
+    forge.replace_file("golden.json", json.dumps(golden).encode())
+    forge.refused(11)

@@ -44,13 +44,15 @@ _SHAPES = {"small": (7, 3), "usual": (700, 32), "movies": (3_706, 64)}
 
 
 def _publish(folder: Path, encoder: str, items: int, dim: int) -> ModelBundle:
-    """Write a bundle of random rows; a tenth of the items are cold: they tie."""
+    """Write a bundle of random rows; a tenth of the items are cold and tie."""
     rng = np.random.default_rng(items)
     dim = 0 if encoder == "none" else dim
     table = rng.standard_normal((items, dim), np.float32) / np.float32(max(dim, 1) ** 0.5)
     bias = np.float32(0.1) * rng.standard_normal(items, np.float32)
     cold = rng.random(items) < 0.1
     table[cold], bias[cold] = 0.0, 0.05
+    if encoder == "none":
+        bias = bias.round(1)  # everything ties with something
     exported = Exported(
         encoder=encoder,
         embeddings=table,
