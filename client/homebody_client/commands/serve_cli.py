@@ -99,7 +99,7 @@ def demo(
         page = server.page_address()
         lines = [
             f"page    {page}",
-            "Three simulated devices of a made-up shop; the address opens once.",
+            "Three simulated devices of a made-up shop. The page's address opens once.",
             "Ctrl-C ends it and removes everything.",
         ]
         _run(server, {"page": page, "engine": server.engine}, lines, output)
@@ -118,6 +118,8 @@ def _serve(
     from homebody_client.api.tokens import TOKEN_FILE, Tokens, install_token
 
     with _until_told(), opened(profile, passphrase_file) as device:
+        for problem in device.problems:
+            typer.echo(f"problem: {problem}", err=True)
         tokens = Tokens(install_token(profile))
         shown = [Profile("This device", device)]
         server = local_server(shown, tokens=tokens, page=page, port=port, engine=engine.value)
@@ -129,11 +131,14 @@ def _serve(
             "engine": server.engine,
         }
         lines = [
-            f"api     {server.address}, for whoever holds the token in {token_file}",
-            f"page    {value['page']}, opens once, in the next ten minutes"
+            f"api     {server.address}",
+            f"token   in {token_file}; a client sends it as Authorization: Bearer",
+            f"page    {value['page']}"
             if page
             else 'page    none: it needs pip install "homebody[device]"',
-            "Ctrl-C ends it.",
+            "The page's address opens once, in the next ten minutes. Ctrl-C ends it."
+            if page
+            else "Ctrl-C ends it.",
         ]
         _run(server, value, lines, output)
 
