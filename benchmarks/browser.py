@@ -4,7 +4,8 @@
 
 Needs playwright (the Python package) and a chromium on the path; downloads nothing. Prints one
 line of JSON; about 20 seconds. "Ready" is from the start of the navigation until the bundle is
-verified, on a loopback server, with nothing cached.
+verified, on a loopback server, with nothing cached; the reference is a page whose script does
+nothing, loaded in turn with ours.
 """
 
 import argparse
@@ -80,7 +81,7 @@ def served(folder: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()
@@ -89,10 +90,12 @@ def served(folder: Path) -> Iterator[str]:
 def make_site(folder: Path, items: int) -> None:
     """Write the page, the module and a model of random rows."""
     key, rng = SigningKey(bytes(32)), np.random.default_rng(items)
-    (folder / "index.html").write_text(
-        '<!doctype html><link rel="icon" href="data:,"><script type="module" src="app.js"></script>'
-    )
-    (folder / "app.js").write_text(_APP)
+    for name, script in (("index", _APP), ("empty", "window.ready = performance.now();")):
+        (folder / f"{name}.html").write_text(
+            f'<!doctype html><title>t</title><script type="module" src="{name}.js"></script>'
+        )
+        (folder / f"{name}.js").write_text(script)
+    (folder / "favicon.ico").write_bytes(b"")
     shutil.copy(SCRIPT, folder)
     (folder / "key").write_bytes(key.public)
     trust = {"trusted": [key.public.hex()], "now": _NOW}
@@ -124,6 +127,13 @@ def make_site(folder: Path, items: int) -> None:
     )
 
 
+def _loaded(browser: Any, address: str) -> tuple[Any, float]:  # noqa: ANN401 as below
+    """Open a page as a new visitor; return it and the milliseconds until it was ready."""
+    page = browser.new_context().new_page()
+    page.goto(address)
+    return page, page.evaluate("() => window.ready")
+
+
 def measure_page(
     browser: Any,  # noqa: ANN401 playwright may be missing
     folder: Path,
@@ -131,15 +141,16 @@ def measure_page(
     loads: int,
 ) -> dict[str, Any]:
     """Return the figures of one catalog size."""
-    ready = []
+    ready, alone = [], []
     with served(folder) as address:
         for _ in range(loads):
-            context = browser.new_context()
-            page = context.new_page()
-            page.goto(address)
-            ready.append(page.evaluate("() => window.ready"))
+            empty, took = _loaded(browser, f"{address}/empty.html")
+            alone.append(took)
+            empty.context.close()
+            page, took = _loaded(browser, f"{address}/index.html")
+            ready.append(took)
             if len(ready) < loads:
-                context.close()
+                page.context.close()
         rng = np.random.default_rng(2)
         histories = [
             [f"SKU-{i}" for i in rng.integers(0, items, int(rng.integers(1, 80)))]
@@ -160,6 +171,8 @@ def measure_page(
         "lists_equal": f"{alike}/{_HISTORIES}",
         "furthest_score": furthest,
         "page_to_ready_ms": round(statistics.median(ready), 1),
+        "page_alone_ms": round(statistics.median(alone), 1),
+        "list_best_ms": round(min(times), 3),
         "list_p50_ms": round(statistics.median(times), 3),
         "list_p95_ms": round(float(np.quantile(times, 0.95)), 3),
     }
