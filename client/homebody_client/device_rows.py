@@ -20,6 +20,7 @@ from homebody_privacy.consent_terms import DAY_S
 if TYPE_CHECKING:  # a device that only ranks starts without what takes events in
     from homebody_client.intake import Quarantine
 
+_BATCH: Final = 512  # rows of one transaction: at most what a writer waits for anyway
 _HOUR_S: Final = 3_600
 
 
@@ -58,7 +59,7 @@ class Rows:
         self._aside: Quarantine | None = None
         self._burst_until = -math.inf
         self._memory = Memory(self._read, book.now)
-        self._writer = BatchWriter(store.append, gates.keys, lock=book.lock)
+        self._writer = BatchWriter(store.append, gates.keys, lock=book.lock, batch=_BATCH)
 
     def owns(self, user_id: str) -> bool:
         """Return whether the profile is this person's, or has met nobody yet."""

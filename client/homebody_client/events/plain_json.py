@@ -21,7 +21,9 @@ def read_object(text: str | bytes) -> dict[str, Any] | None:
     """Return the one object a JSON text holds; None if it holds anything else."""
     value = None
     with suppress(ValueError, RecursionError):  # JSON's and Unicode's errors are ValueErrors
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")  # as json.loads
+        value = _DECODER.decode(text)
     return value if isinstance(value, dict) else None
 
 
@@ -43,6 +45,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _copy(value: object, room: list[int], depth: int) -> object:

@@ -5,6 +5,7 @@ coarsely as the group asks: a group that lists ``day`` and not ``timestamp`` kee
 """
 
 import bisect
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -135,11 +136,15 @@ def row_values(
     row.pop("event", None)
     if "hour" in row:
         row["hour"] = _hour(event, utc_offset_s)
-    for about in (_SUBJECTS, _ATTRIBUTES):
-        asked = about.intersection(fields)
-        if asked:
-            return {"event": event.event, **row} if asked & row.keys() else {}
-    return {"event": event.event, **row} if row else {}
+    asked = _asked(tuple(fields))
+    said = not asked.isdisjoint(row) if asked else bool(row)
+    return {"event": event.event, **row} if said else {}
+
+
+@functools.lru_cache(maxsize=256)
+def _asked(fields: tuple[str, ...]) -> frozenset[str]:
+    """Return the fields of which a row must have one: what a group is about, or says of it."""
+    return _SUBJECTS.intersection(fields) or _ATTRIBUTES.intersection(fields)
 
 
 def _plain(value: object) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from .database import Database
+from .known import KnownTags
 from .sealing import Box
 
 Value: TypeAlias = str | int | float | bool | None
@@ -21,6 +22,7 @@ _TAG_BYTES: Final = 16
 _PADDING: Final = 64
 _INT_LIMIT: Final = 2**63
 _SEQ_LIMIT: Final = 2**62
+_encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,11 @@ def check_values(values: Mapping[str, Value]) -> None:
 
 
 def append(
-    database: Database, rows: Sequence[NewRow], keys: Mapping[str, bytes], dedupe_key: bytes
+    database: Database,
+    rows: Sequence[NewRow],
+    keys: Mapping[str, bytes],
+    dedupe_key: bytes,
+    there: KnownTags,
 ) -> list[int | None]:
     """Store rows in one transaction; None stands for a row that is there already.
 
@@ -93,25 +99,26 @@ def append(
     tags = [_tag(dedupe_key, row.feature, row.event_id) for row in rows]
     given: list[int | None] = []
     sealed = []
+    known, new = there.known(), set[bytes]()
     with database.transaction() as db:
-        known = _known(database, tags)
         seq = _last(database)
         for row, tag in zip(rows, tags, strict=True):
-            if tag in known:
+            if tag in known or tag in new:
                 given.append(None)
                 continue
             seq += 1
             body = _sealed(boxes[row.feature], row.feature, seq, row.at, row.values)
-            known.add(tag)
+            new.add(tag)
             given.append(seq)
             sealed.append((seq, row.feature, tag, body))
         db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", sealed)
+    there.add(new)
     return given
 
 
-def has(database: Database, feature: str, event_id: str, dedupe_key: bytes) -> bool:
+def has(there: KnownTags, feature: str, event_id: str, dedupe_key: bytes) -> bool:
     """Say whether a feature group has a row of an event."""
-    return bool(_known(database, [_tag(dedupe_key, feature, event_id)]))
+    return _tag(dedupe_key, feature, event_id) in there.known()
 
 
 def read(database: Database, feature: str, key: bytes) -> list[StoredRow]:
@@ -171,12 +178,6 @@ def _tag(dedupe_key: bytes, feature: str, event_id: str) -> bytes:
     return hmac.digest(dedupe_key, message, "sha256")[:_TAG_BYTES]
 
 
-def _known(database: Database, tags: Sequence[bytes]) -> set[bytes]:
-    """Return those tags that rows have."""
-    look = "SELECT 1 FROM rows WHERE tag = ?"
-    return {tag for tag in tags if database.read(look, (tag,))}
-
-
 def _last(database: Database) -> int:
     """Return the highest number ever given to a row."""
     found = database.read("SELECT seq FROM sqlite_sequence WHERE name = 'rows'")
@@ -190,7 +191,7 @@ def _last(database: Database) -> int:
 
 
 def _sealed(box: Box, feature: str, seq: int, at: float, values: Mapping[str, Value]) -> bytes:
-    text = json.dumps([at, dict(values)], allow_nan=False, separators=(",", ":")).encode()
+    text = _encode([at, dict(values)]).encode()
     padded = text + b" " * (-len(text) % _PADDING)  # JSON ends where its value ends
     return box.seal(padded, "row", feature, seq)
 

@@ -8,6 +8,7 @@ from typing import Self
 from . import derived, outgoing, rows, segments
 from .database import Database
 from .derived import Pairs
+from .known import KnownTags
 from .rows import NewRow, StoredRow, Value
 
 
@@ -23,12 +24,14 @@ class Store:
     read or written, is locked by another process or closed.
     """
 
-    __slots__ = ("_database", "_dedupe_key")
+    __slots__ = ("_database", "_dedupe_key", "_segments", "_tags")
 
     def __init__(self, database: Database, dedupe_key: bytes) -> None:
         """Use an open file."""
         self._database = database
         self._dedupe_key = dedupe_key
+        self._tags = KnownTags(database)
+        self._segments: dict[str, tuple[Mapping[str, bytes], bytes]] = {}  # keys asked for last
 
     @classmethod
     def open(cls, path: Path, *, dedupe_key: bytes) -> Self:
@@ -63,12 +66,19 @@ class Store:
 
     def segment_key(self, feature: str, purpose_keys: Mapping[str, bytes]) -> bytes | None:
         """Return the key of a feature group's rows, unwrapped by any purpose; None if none can."""
-        return segments.segment_key(self._database, feature, purpose_keys)
+        held = self._segments.get(feature)
+        if held is not None and held[0] == purpose_keys:
+            return held[1]
+        key = segments.segment_key(self._database, feature, purpose_keys)
+        if key is not None:
+            self._segments[feature] = (dict(purpose_keys), key)
+        return key
 
     def set_wraps(
         self, feature: str, segment_key: bytes, purpose_keys: Mapping[str, bytes]
     ) -> None:
         """Wrap the key of a feature group under these purposes and no others."""
+        self._segments.pop(feature, None)
         segments.set_wraps(self._database, feature, segment_key, purpose_keys)
 
     def wraps(self) -> dict[str, tuple[str, ...]]:
@@ -77,6 +87,8 @@ class Store:
 
     def drop_feature(self, feature: str) -> None:
         """Delete rows and wraps of a feature group; their bytes are overwritten."""
+        self._segments.pop(feature, None)
+        self._tags.forget()
         segments.drop_feature(self._database, feature)
 
     def append(self, new_rows: Sequence[NewRow], keys: Mapping[str, bytes]) -> list[int | None]:
@@ -92,11 +104,11 @@ class Store:
         Raises:
             ValueError: If a row's feature group has no key; then nothing is stored.
         """
-        return rows.append(self._database, new_rows, keys, self._dedupe_key)
+        return rows.append(self._database, new_rows, keys, self._dedupe_key, self._tags)
 
     def has(self, feature: str, event_id: str) -> bool:
         """Say whether a feature group has a row of an event."""
-        return rows.has(self._database, feature, event_id, self._dedupe_key)
+        return rows.has(self._tags, feature, event_id, self._dedupe_key)
 
     def rows(self, feature: str, key: bytes) -> list[StoredRow]:
         """Return the rows of a feature group, oldest first."""
@@ -104,6 +116,7 @@ class Store:
 
     def delete(self, seqs: Iterable[int]) -> int:
         """Delete rows by number and return how many there were; their bytes are overwritten."""
+        self._tags.forget()
         return rows.delete(self._database, seqs)
 
     def replace(self, seq: int, values: Mapping[str, Value], key: bytes) -> None:
@@ -144,6 +157,8 @@ class Store:
 
     def clear(self) -> None:
         """Delete everything and give the pages back; numbers are not used again."""
+        self._segments.clear()
+        self._tags.forget()
         self._database.clear()
         self._database.vacuum()
 
@@ -157,4 +172,6 @@ class Store:
 
     def close(self) -> None:
         """Close the file; nothing happens if it is closed already."""
+        self._segments.clear()
+        self._tags.forget()
         self._database.close()
