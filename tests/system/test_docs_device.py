@@ -50,6 +50,19 @@ def test_the_blocks_of_the_page_on_bundles_run(tmp_path: Path) -> None:
         assert run(code, tmp_path) == shown or not shown
 
 
+def test_the_block_of_the_tutorial_runs(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "runs" / "own", now=int(time.time()))
+    shutil.copy(shop.key, tmp_path / "runs")
+    shutil.copy(shop.config, tmp_path)
+    ((code, shown),) = told(page("tutorial.md"))
+    for sku, product in (("SKU-01", "BREAD-01"), ("SKU-07", "TEA-01"), ("SKU-33", "TEA-02")):
+        code = code.replace(sku, product)  # the page's run is its reader's own
+    said = run(code, tmp_path).splitlines()
+    assert len(said) == len(shown.splitlines())
+    assert all(" Because you bought " in line or " You bought " in line for line in said[:-1])
+    assert said[-1] == "('TEA-01',) 1"
+
+
 def test_the_fields_of_a_catalog_are_told_and_no_others() -> None:
     catalog = section(page("bundle.md"), "## The catalog")
     columns = vars(catalog_columns)
