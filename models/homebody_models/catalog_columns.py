@@ -18,7 +18,8 @@ _MOST_TOPICS: Final = 1_000
 _MOST_CATEGORIES: Final = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOPIC = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_PRICE = re.compile(r"[0-9]{1,12}(\.[0-9]{1,4})?")
+_PRICE = r"([0-9]{1,12}(\.[0-9]{1,4})?)?"  # empty where it is not said
+_PRICES = re.compile(rf"{_PRICE}(\n{_PRICE})*")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _FIELDS: Final = {
     "schema",
@@ -130,16 +131,14 @@ def _prices(extra: Mapping[str, object], n: int) -> tuple[str, npt.NDArray[np.fl
     if not _CURRENCY.fullmatch(currency):
         raise ValueError("currency must be three capital letters")
     texts = _of_length(to_list(extra["prices"], "prices"), n, "prices")
-    return currency, np.fromiter((_price(text) for text in texts), np.float64, n)
-
-
-def _price(value: object) -> float:
-    """Return the price a decimal text stands for; NaN for an empty one."""
-    if value == "":
-        return float("nan")
-    if not isinstance(value, str) or not _PRICE.fullmatch(value):
-        raise ValueError("prices must hold decimal texts such as 2.49, or empty ones")
-    return float(value)
+    words = "prices must hold decimal texts such as 2.49, or empty ones"
+    if not all(type(text) is str for text in texts):
+        raise ValueError(words)
+    strings = cast("list[str]", texts)
+    joined = "\n".join(strings)  # one look at all of them: a device reads thousands at a start
+    if joined.count("\n") != max(0, n - 1) or not _PRICES.fullmatch(joined):
+        raise ValueError(words)
+    return currency, np.array([float(text or "nan") for text in strings], np.float64)
 
 
 def _topics(value: object, n: int) -> dict[str, npt.NDArray[np.int64]]:

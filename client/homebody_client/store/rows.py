@@ -23,6 +23,7 @@ _PADDING: Final = 64
 _INT_LIMIT: Final = 2**63
 _SEQ_LIMIT: Final = 2**62
 _encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,4 +206,4 @@ def _opened(database: Database, box: Box, feature: str, seq: object, body: objec
 
 
 def _content(content: bytes) -> Any:  # noqa: ANN401 - under its tag: what was written
-    return json.loads(content)
+    return _decode(content.decode())

@@ -5,6 +5,7 @@ associated data: a row that is moved to another number, feature or table does no
 """
 
 import secrets
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -47,5 +48,15 @@ class Box:
 
 def _bound(place: tuple[str | int, ...]) -> bytes:
     """Encode a place, each part with its length: no two places are encoded alike."""
-    parts = [str(part).encode() for part in place]
-    return _LABEL + b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    return _begun(place[:-1]) + _part(place[-1])
+
+
+@lru_cache(maxsize=256)
+def _begun(parts: tuple[str | int, ...]) -> bytes:
+    """Encode a place but its last part: all rows of a feature group begin alike. Public."""
+    return _LABEL + b"".join(map(_part, parts))
+
+
+def _part(part: str | int) -> bytes:
+    text = str(part).encode()
+    return len(text).to_bytes(4, "big") + text
