@@ -189,3 +189,18 @@ def test_cn_22_a_changed_receipt_is_found_and_ends_with_14(commands: Commands) -
         commands.text("receipts", "--verify")
     shown = commands.json("consent", "show")["purposes"]["recommend"]["features"]
     assert {feature["code"] for feature in shown.values()} == {"chain_broken"}
+
+
+def test_receipts_once_found_changed_are_not_believed_again_when_put_back(
+    commands: Commands,
+) -> None:
+    allow(commands, "purchases")
+    file = commands.profile / "receipts.jsonl"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"cli", b"tap"))
+    commands.text("status")
+    file.write_bytes(content)
+    with pytest.raises(IntegrityError, match="shut since"):
+        commands.text("receipts", "--verify")
+    allow(commands, "purchases")  # asked again: the chain begins anew
+    assert commands.json("receipts", "--verify")["verified"] > 0

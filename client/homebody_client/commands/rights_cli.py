@@ -4,7 +4,6 @@ What these commands print is the person's own: rows and reasons are shown, keys 
 """
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -184,4 +183,4 @@ def _value(text: str, before: "Value") -> "Value":
         number = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return number if isinstance(number, int | float) and math.isfinite(number) else text
+    return number if isinstance(number, int | float) else text
