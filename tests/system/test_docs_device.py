@@ -1,5 +1,6 @@
 """docs/device.md names every code, event, kind and surface of the code and no other; it runs."""
 
+import inspect
 import re
 import shutil
 import time
@@ -8,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from homebody_client import housekeeping, profile
 from homebody_client.api.tokens import install_token
 from homebody_client.check_in import Condition, LocalModel
 from homebody_client.consent.book import ConsentBook
@@ -15,7 +17,8 @@ from homebody_client.consent.gates import Gates
 from homebody_client.core import CONSENT_CLOSED
 from homebody_client.demo.shop import write_shop
 from homebody_client.device import Device
-from homebody_client.events.quality import Problem
+from homebody_client.events.parse import AHEAD_S
+from homebody_client.events.quality import MOST_VIEWS, SKEW_S, Problem, Screen
 from homebody_client.events.rows import ROW_FIELDS
 from homebody_client.events.vocabulary import DEVICES, EVENTS, FIELDS, OPTIONAL, REQUIRED
 from homebody_client.explain import CODES
@@ -26,6 +29,7 @@ from homebody_client.recommend import NO_HISTORY, NOT_PERSONAL, UNKNOWN_HISTORY
 from homebody_client.serving.list_maker import CONTROL_ARM, NO_MODEL, STRENGTH_ZERO
 from homebody_client.serving.sensitive import SENSITIVE_TOPICS
 from homebody_client.serving.surfaces import SURFACES
+from homebody_client.store.batch import BatchWriter
 from homebody_models import catalog_columns
 from homebody_privacy.environment import STATE
 
@@ -139,6 +143,27 @@ def test_no_list_of_the_client_has_another_fallback_reason() -> None:
     assert found == told_ones
 
 
+def test_every_number_is_the_one_of_the_code() -> None:
+    text = " ".join(PAGE.split())
+    waits = inspect.signature(BatchWriter).parameters
+    for words in (
+        f"{waits['batch'].default} rows, or what came within {waits['max_delay_s'].default} s",
+        f"more than {MOST_VIEWS:,} views in a minute",
+        f"among the last {inspect.signature(Screen).parameters['remember'].default:,}",
+        f"at most {SURFACES['home'].category_cap} of a category in 10 items",
+        f"with weight {SURFACES['home'].mmr}",
+    ):
+        assert words in text
+    assert "refused after two seconds" in text
+    assert profile._PATIENCE_S == 2.0  # noqa: SLF001 - the wait of a second process
+    assert "every ten minutes" in text
+    assert housekeeping.EVERY_S == 600.0
+    assert SKEW_S == 300
+    assert "more than five minutes after now" in text
+    assert AHEAD_S == 86_400
+    assert "More than a day ahead" in text
+
+
 def test_every_kind_place_and_topic_is_told_and_no_other() -> None:
     features = section(PAGE, "## Features")
     assert first_column(features, "kind") == list(KINDS)
@@ -151,20 +176,20 @@ def test_every_kind_place_and_topic_is_told_and_no_other() -> None:
 
 def files_of_a_whole_life(folder: Path) -> set[str]:
     """Return the names of all files a device leaves, models and catalogs aside."""
-    profile, shop = folder / "profile", write_shop(folder / "shop", now=int(time.time()))
+    home, shop = folder / "profile", write_shop(folder / "shop", now=int(time.time()))
     nothing = cast("LocalModel", None)
-    with Device.open(profile, config=shop.config, trusted_key=shop.key) as device:
+    with Device.open(home, config=shop.config, trusted_key=shop.key) as device:
         device.consent.grant("recommend", features=["purchases"])
         device.features()
         device.participant(nothing).joins().close()
-        install_token(profile)
+        install_token(home)
         book = device.consent
         assert isinstance(book, ConsentBook)
         Gates(book, device.egress).leave(b"bye", purpose="training", deliver=lambda _: None)
-    (profile / "receipts.jsonl").write_text("")  # cut: it is set aside at the next yes
-    with Device.open(profile, config=shop.config) as device:
+    (home / "receipts.jsonl").write_text("")  # cut: it is set aside at the next yes
+    with Device.open(home, config=shop.config) as device:
         device.consent.grant("recommend", features=["purchases"])
-    kept = [*profile.glob("*"), *(folder / "state").rglob("*")]
+    kept = [*home.glob("*"), *(folder / "state").rglob("*")]
     return {file.name for file in kept if file.is_file()}
 
 
