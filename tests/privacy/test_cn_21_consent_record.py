@@ -15,6 +15,7 @@ import rdflib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homebody_privacy import consent_record
 from homebody_privacy.consent_record import (
     ControllerFacts,
     consent_records,
@@ -208,3 +209,33 @@ def test_problems_name_places_and_no_values(document: dict[str, Any]) -> None:
     assert "/dct:hasPart/0/dct:identifier: must be of type string" in found
     assert not any("SECRET" in line or "secret" in line for line in found)
     assert problems([]) == ["/: must be of type object"]
+
+
+def test_named_recipients_are_told(document: dict[str, Any]) -> None:
+    facts = ControllerFacts(name="G", contact="c", recipients=("Auditor AG",))
+    told = consent_records(RECEIPTS, TERMS, facts, subject="s", new_id=lambda: "r")
+    assert told["dct:hasPart"][0]["dpv:hasRecipient"] == [
+        {"@type": "dpv:Recipient", "dpv:hasName": "Auditor AG"}
+    ]
+    nobody, sums = (part["dpv:hasRecipient"][0]["dpv:hasName"] for part in document["dct:hasPart"])
+    assert (nobody, sums) == ("nobody", "Example Grocer GmbH, sums of many devices alone")
+
+
+def test_values_that_are_none_of_those_allowed_and_empty_lists_are_problems(
+    document: dict[str, Any],
+) -> None:
+    changed = copy.deepcopy(document)
+    changed["dct:hasPart"][0]["dpv:hasLegalBasis"]["@id"] = "eu-gdpr:A6-1-f"
+    changed["dct:hasPart"][0]["dpv:hasRight"] = []
+    changed["dct:hasPart"][0]["dct:identifier"] = ""
+    assert set(problems(changed)) == {
+        "/dct:hasPart/0/dct:identifier: is too short",
+        "/dct:hasPart/0/dpv:hasLegalBasis/@id: is none of the values it may have",
+        "/dct:hasPart/0/dpv:hasRight: has too few items",
+    }
+
+
+def test_a_keyword_the_check_does_not_know_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consent_record, "record_schema", lambda: {"oneOf": []})
+    with pytest.raises(ValueError, match="oneOf"):
+        problems({})
