@@ -266,3 +266,24 @@ def test_api_without_a_page_has_no_public_address(tmp_path: Path) -> None:
         for target in ("/", "/page/token", "/static/page.js"):
             assert status(handler, request("GET", target, drop=["authorization"])) == 401
             assert status(handler, request("GET", target)) == 404
+
+
+def test_token_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / TOKEN_FILE).mkdir()
+    with pytest.raises(InvalidFileError, match="cannot be read"):
+        install_token(tmp_path)
+
+
+def test_short_draw_makes_no_token(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        install_token(tmp_path, lambda number: bytes(number - 1))
+
+
+def test_handler_without_a_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one device"):
+        Handler([], tokens=Tokens(TOKEN), port=1)
+
+
+def test_unknown_parts_of_the_page_are_not_found(handler: Handler) -> None:
+    for target in ("/static/nothing.js", "/page/nothing", "/page/list/more"):
+        assert status(handler, request("GET", target)) == 404

@@ -1,6 +1,7 @@
 """The page without a browser: copy made of the terms, fragments that hold no markup of others."""
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -14,27 +15,17 @@ from homebody_client.api.profiles import Profile
 from homebody_client.consent.egress import EgressEntry
 from homebody_client.device import Device
 from homebody_client.events.vocabulary import EVENTS, FIELDS
-from homebody_client.page import choices, views, words
+from homebody_client.page import choices, render, views, words
 from homebody_client.page.demo import serve_demo
 from homebody_client.page.render import LIST, Page
 from homebody_client.shut_book import ShutBook
 from homebody_privacy.consent_terms import GroupTerms
+from homebody_privacy.errors import MissingExtraError
+from homebody_privacy.withdrawal_words import after_withdrawal, banned_words
 
 from .api_home import NOW, SEED_EVENT, allow, handler_of, request, seed_event, shop_device
 
 PARTS = ("list", "consent", "knows", "left", "about")
-BANNED = (
-    "anonymous",
-    "fully private",
-    "gdpr compliant",
-    "cannot be traced",
-    "your data never leaves",
-    "we delete your data from the model",
-    "differentially private",
-    "100 %",
-    "guarantee",
-)
-"""Words no page says (consent.md, section 9)."""
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +165,34 @@ def test_leaving_purpose_says_what_cannot_be_taken_back_and_its_bound(device: De
 def test_cn_31_page_says_no_banned_words(device: Device) -> None:
     said = Page(demonstration=True).shell([Profile("Phone", device)] * 3).decode()
     said += "".join(part(device, name) for name in PARTS) + words.ERASE_WARNING
-    for word in BANNED:
-        assert word not in said.lower()
+    assert banned_words(text_of(said)) == []
+
+
+class _Trained(Device):
+    """A device whose model says what becomes of contributions."""
+
+    def model(self) -> dict[str, object]:
+        """Add the sentence."""
+        said = after_withdrawal("dp_only_stop_future", epsilon=0.962, delta=1e-7)
+        return {**super().model(), "withdrawal": said}
+
+
+def test_leaving_purpose_tells_the_odds_where_the_model_has_them(tmp_path: Path) -> None:
+    with shop_device(tmp_path) as fresh:
+        assert "times in 100" not in part(fresh, "consent")
+        fresh.__class__ = _Trained
+        text = text_of(part(fresh, "consent"))
+        assert "can be right at most 73 times in 100" in text
+        assert text.count("times in 100") == 2  # training and metrics leave, recommend does not
+        assert banned_words(text) == []
+
+
+def test_page_without_jinja_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    render._templates.cache_clear()  # noqa: SLF001 - as in a process that begins
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match="needs Jinja2"):
+        Page()
+    render._templates.cache_clear()  # noqa: SLF001 - as in a process that begins
 
 
 def test_cn_28_erase_says_what_stays(device: Device) -> None:

@@ -197,7 +197,8 @@ class DeviceLike(Protocol):
         """Return the facts of the model in use, as JSON; empty without one. Public.
 
         Keys: ``model_id``, ``version``, ``serial``, ``stale``, ``statement`` (the one sentence a
-        claim may be made in).
+        claim may be made in); where it is known, ``withdrawal``: what becomes of contributions
+        already made (``homebody_privacy.withdrawal_words``).
         """
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:

@@ -76,6 +76,7 @@ _PARTS: Final[Mapping[str, Callable[[Profile], dict[str, object]]]] = MappingPro
         "consent": lambda profile: {
             "choices": choices.choices(profile.device.consent),
             "statement": profile.device.model().get("statement"),
+            "withdrawal": profile.device.model().get("withdrawal"),
         },
         "knows": lambda profile: {"known": views.rows(profile.device)},
         "left": lambda profile: {"sendings": views.sendings(profile.device)},
