@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from homebody_client.api.device_like import Known
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
 from homebody_client.core import RECOMMEND, Core
@@ -27,6 +26,7 @@ from homebody_models.catalog import ItemCatalog
 from homebody_privacy.durable import write_durably
 
 if TYPE_CHECKING:  # a device that only ranks starts without them
+    from homebody_client.api.device_like import Known
     from homebody_client.check_in import CheckIn, LocalModel, Participant
     from homebody_client.features.spec import Value as FeatureValue
 
@@ -279,7 +279,7 @@ class Device:
 
     # The person's rights over rows and device.
 
-    def knows(self) -> list[Known]:
+    def knows(self) -> "list[Known]":
         """Return every row kept (GDPR Art. 15). Secret."""
         return [] if self._core.rows is None else self._core.rows.known()
 

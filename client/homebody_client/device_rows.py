@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from homebody_client.api.device_like import Known
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.gates import Gates
 from homebody_client.events.event import Event
@@ -18,6 +17,7 @@ from homebody_models.catalog import ItemCatalog
 from homebody_privacy.consent_terms import DAY_S
 
 if TYPE_CHECKING:  # a device that only ranks starts without what takes events in
+    from homebody_client.api.device_like import Known
     from homebody_client.intake import Quarantine
 
 _BATCH: Final = 512  # rows of one transaction: at most what a writer waits for anyway
@@ -113,7 +113,7 @@ class Rows:
         with self._book.lock:
             return self._memory.interactions(self._book.epoch)
 
-    def known(self) -> list[Known]:
+    def known(self) -> "list[Known]":
         """Return every row kept. Secret."""
         from homebody_client.rights import known_rows  # noqa: PLC0415 at the first question
 

@@ -1,12 +1,14 @@
 """Consent where the vault cannot be opened: everything is shut, and nothing can be granted."""
 
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from homebody_client.consent.matrix import MatrixRow
 from homebody_privacy.consent import Closed, Decision, closed
 from homebody_privacy.consent_terms import ConsentTerms
 from homebody_privacy.errors import ConsentMissingError, IntegrityError
+
+if TYPE_CHECKING:
+    from homebody_client.consent.matrix import MatrixRow
 
 
 class ShutBook:
@@ -32,7 +34,7 @@ class ShutBook:
         """Return that nothing is known."""
         return Decision(purpose=purpose)
 
-    def matrix(self) -> list[MatrixRow]:
+    def matrix(self) -> "list[MatrixRow]":
         """Return no switch."""
         return []
 

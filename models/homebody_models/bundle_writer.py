@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from homebody_models.arch import Arch
 from homebody_models.dsse import Sign, Signature, pre_authentication, write_signatures
@@ -12,9 +12,11 @@ from homebody_models.golden import golden_cases
 from homebody_models.manifest import BundleFacts, FileEntry, Manifest
 from homebody_models.quantise import PackedModel, pack
 from homebody_models.ranking import Ranker
-from homebody_models.recommender import Exported
 from homebody_models.safetensors_format import Tensor, encode_tensors
 from homebody_models.strict_json import canonical, with_floats
+
+if TYPE_CHECKING:
+    from homebody_models.recommender import Exported
 
 MANIFEST: Final = "manifest.json"
 SIGNATURES: Final = "manifest.sig.json"
@@ -25,7 +27,7 @@ CARD: Final = "card.json"
 
 
 def write_bundle(
-    folder: Path, exported: Exported, *, item_ids: Sequence[str], facts: BundleFacts, sign: Sign
+    folder: Path, exported: "Exported", *, item_ids: Sequence[str], facts: BundleFacts, sign: Sign
 ) -> str:
     """Quantise, sign and write a model.
 

@@ -5,14 +5,16 @@ ten items with the float32 table: 0.99.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_models.history import HistoryWindow
-from homebody_models.recommender import Exported
 from homebody_models.ridge import Ridge
+
+if TYPE_CHECKING:  # a device that ranks starts without it
+    from homebody_models.recommender import Exported
 
 ENCODERS: Final = ("none", "mean", "mean-repeat", "ridge")
 """How a user vector is made; another formula gets another name, an unknown name is refused."""
@@ -75,7 +77,7 @@ class PackedModel:
             raise ValueError("repeat belongs to the encoder mean-repeat alone, above 0")
 
 
-def pack(exported: Exported) -> PackedModel:
+def pack(exported: "Exported") -> PackedModel:
     """Quantise a model's table, one scale per item.
 
     Args:
@@ -88,6 +90,7 @@ def pack(exported: Exported) -> PackedModel:
         ValueError: If a value is not finite or too large, or a field is out of range.
 
     Examples:
+        >>> from homebody_models.recommender import Exported
         >>> table = np.array([[1.27, -0.5], [0.0, 0.0]], np.float32)
         >>> bias = np.zeros(2, np.float32)
         >>> pack(
@@ -114,7 +117,7 @@ def pack(exported: Exported) -> PackedModel:
     )
 
 
-def exported_problem(exported: Exported) -> Ridge | None:
+def exported_problem(exported: "Exported") -> Ridge | None:
     """Return the quadratic problem of an exported model; None unless its encoder is ``ridge``."""
     if exported.ridge is None or exported.unseen_weight is None:
         return None

@@ -9,7 +9,7 @@ history.
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from homebody_models.history import HistoryWindow, normalised
 from homebody_models.item_table import DenseTable, ItemTable, int8_table
 from homebody_models.order import distinct, serving_order
 from homebody_models.quantise import PackedModel, exported_problem
-from homebody_models.recommender import Exported
+
+if TYPE_CHECKING:
+    from homebody_models.recommender import Exported
 
 HIDE: Final = -1e9
 """Add this to an item's score through ``adjust`` to leave the item out of every list."""
@@ -37,6 +39,7 @@ class Ranker:
         table: Another engine's table over the rows of ``model``; None for numpy's.
 
     Examples:
+        >>> from homebody_models.recommender import Exported
         >>> table = np.array([[1, 0], [0.9, 0.1], [0, 1]], np.float32)
         >>> ranker = Ranker(
         ...     Exported(
@@ -55,7 +58,7 @@ class Ranker:
 
     __slots__ = ("_bias", "_gram", "_problem", "_repeat", "_table", "_weights", "encoder")
 
-    def __init__(self, model: PackedModel | Exported, table: ItemTable | None = None) -> None:
+    def __init__(self, model: "PackedModel | Exported", table: ItemTable | None = None) -> None:
         """Expand the table where that is cheap and solve what does not depend on a person."""
         self.encoder = model.encoder
         if isinstance(model, PackedModel):

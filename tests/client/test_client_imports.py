@@ -51,7 +51,8 @@ _SLOW = {
     *("rich", "shutil", "ssl", "tempfile", "torch", "typer"),
     *("numpy.ma", "numpy.random"),  # numpy loads them at the first use of some functions
     *("homebody_client.events.vocabulary", "homebody_client.features.spec"),
-    *("homebody_client.check_in", "homebody_client.rights"),
+    *("homebody_client.check_in", "homebody_client.rights", "homebody_client.api.device_like"),
+    *("homebody_client.consent.matrix", "homebody_models.recommender"),
 }
 
 

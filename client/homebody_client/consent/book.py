@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from homebody_client.store import Store
 from homebody_client.vault import Vault
@@ -31,11 +31,13 @@ from homebody_privacy.signing import SigningKey
 from .answers import person_closes, take_no, take_yes
 from .journal import Journal
 from .keeper import PERSON, Keeper, refusal
-from .matrix import MatrixRow, matrix_rows
 from .prune import OUTGOING, Pruner
 from .receipt_file import ReceiptFile
 from .state import Pending
 from .transitions import no_grant
+
+if TYPE_CHECKING:
+    from .matrix import MatrixRow
 
 SIGNALS: Final = ("sec_gpc", "os_setting")
 """Opt-out signals a device can be told of."""
@@ -76,6 +78,8 @@ class ConsentBook:
     ) -> Self:
         """Open the book, finish what a crash interrupted, and close what is due.
 
+        Rows that are too old or too many go at the next ``tick`` and whenever they are read.
+
         Args:
             terms: Of the config in force; None if no config passed the device's check.
             vault: Keeps state and keys, outside every backup of the profile.
@@ -93,7 +97,8 @@ class ConsentBook:
         keeper = Keeper(Journal(vault, ReceiptFile(receipts)), pruner, now=now, random=random)
         book = cls(keeper, lock)
         book.adopt(terms)
-        book.tick()
+        with lock:
+            keeper.drop_ended()
         return book
 
     # What is asked of the book.
@@ -110,8 +115,10 @@ class ConsentBook:
             names = () if situation.terms is None else tuple(situation.terms.groups)
             return tuple(f for f in names if why(situation, purpose, f) is None)
 
-    def matrix(self) -> list[MatrixRow]:
+    def matrix(self) -> "list[MatrixRow]":
         """Return one row for each pair that may be asked, for the person's own screen."""
+        from .matrix import matrix_rows  # noqa: PLC0415 a screen asks, not a list
+
         with self.lock:
             return matrix_rows(self.keeper.situation())
 
