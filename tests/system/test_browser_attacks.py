@@ -138,6 +138,7 @@ def test_state_of_an_activated_model_refuses_an_older_one(tmp_path: Path, page: 
     assert (state["serial"], state["floor"]) == (7, 6)
     assert page.open(older.folder, installed=state)["step"] == 5
     assert page.open(newer.folder, installed=state)["state"] == state
+    assert page.open(newer.folder, floor=7)["state"]["floor"] == 7  # it never falls
     newer.change({"version": "other"})
     assert page.open(newer.folder, installed=state)["step"] == 5
 
