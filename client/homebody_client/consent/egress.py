@@ -112,12 +112,12 @@ class EgressLog:
         return [entry for entry in read if entry is not None]
 
     def tail(self, most: int = 50) -> list[EgressEntry]:
-        """Return the latest entries, newest first.
+        """Return the latest entries, oldest first.
 
         Raises:
             IntegrityError: As ``entries``.
         """
-        return self.entries()[::-1][:most]
+        return self.entries()[-most:] if most > 0 else []
 
 
 def _read(line: bytes) -> EgressEntry | None:

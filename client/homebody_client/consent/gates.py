@@ -55,7 +55,6 @@ class _Admitted:
     """Which feature groups collect, and until when that answer holds without asking again."""
 
     state: BookState
-    approved: bool
     until: float
     features: frozenset[str]
 
@@ -275,27 +274,21 @@ class Gates:
     def _collecting(self) -> frozenset[str]:
         """Return the groups some purpose may use; asked again when anything changed."""
         keeper, known = self.book.keeper, self._admitted
-        situation = keeper.situation()
-        if (
-            known is not None
-            and known.state is keeper.state
-            and known.approved == keeper.approved
-            and situation.chain_ok
-            and situation.last_seen <= situation.now < known.until
-        ):
+        if known is not None and keeper.is_steady(known.state, known.until):
             return known.features
+        situation = keeper.situation()
         terms = situation.terms
+        purposes = () if terms is None else tuple(terms.purposes)
         features = frozenset(
             feature
             for feature in (() if terms is None else terms.groups)
-            if any(why(situation, purpose, feature) is None for purpose in terms.purposes)  # type: ignore[union-attr]
+            if any(why(situation, purpose, feature) is None for purpose in purposes)
         )
         ends = [d.valid_until for d in situation.decisions.values() if d.holds]
         until = min(ends, default=situation.now)
-        if situation.chain_ok and situation.last_seen <= situation.now:
-            self._admitted = _Admitted(
-                state=keeper.state, approved=keeper.approved, until=until, features=features
-            )
+        steady = keeper.is_steady(keeper.state, until)
+        known = _Admitted(state=keeper.state, until=until, features=features)
+        self._admitted = known if steady else None
         return features
 
     def _rows(self, purpose: str, feature: str) -> list[StoredRow]:

@@ -108,6 +108,12 @@ class Keeper:
             unkeyed=frozenset(missing),
         )
 
+    def is_steady(self, state: BookState, until: float) -> bool:
+        """Say whether an answer worked out in a state, and true until a time, holds still."""
+        now = self.see()
+        same = state is self.state and self.approved and not self._torn
+        return same and max(self._seen, state.last_seen) <= now < until
+
     def time(self) -> float:
         """Return the time in force: the latest ever seen."""
         self.see()
