@@ -95,6 +95,11 @@ def _checked(file: Path) -> dict[str, bytes]:
                 f"{file}: features.{name}.fields names {', '.join(unknown)}, which no event has",
                 fix=f"name some of {', '.join(sorted(ROW_FIELDS))}",
             )
+        if group.sensitivity != "ordinary" and not group.risk_ref:
+            raise InvalidFileError(
+                f"{file}: features.{name} is {group.sensitivity} and names no risk_ref",
+                fix="name the entry of the impact assessment that covers it",
+            )
     for language, notice in config.consent.notices.items():
         where = Path(notice.file)
         if where.is_absolute() or ".." in where.parts:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
 
@@ -133,7 +133,10 @@ class Library:
     def _catalogs(self) -> CatalogHome:
         read, write = self._kept(_CATALOGS)
         return CatalogHome(
-            self._folder / _CATALOGS, self._pinned(), read_state=read, write_state=write
+            self._folder / _CATALOGS,
+            replace(self._pinned(), floor_serial=0),  # the floor is one of models
+            read_state=read,
+            write_state=write,
         )
 
     def _pinned(self) -> Trust:

@@ -2,10 +2,10 @@
 
 =====================  ==============================================================
 in the profile         ``store.sqlite`` (events, encrypted), ``receipts.jsonl`` (what was decided),
-                       ``egress.jsonl`` (what left), ``privacy.toml``, ``bundles``, ``catalog``,
+                       ``egress.jsonl`` (what left), ``privacy.toml``, ``bundles``, ``catalogs``,
                        ``api.token``, ``profile.id``, ``lock``
 in the state folder    ``keys.vault`` (keys, the anchor of the receipts, what may never go back),
-                       ``joins.sqlite`` (rounds joined) and its anchors
+                       ``devices.sqlite`` (rounds joined) and its anchors
 =====================  ==============================================================
 
 One process at a time opens a profile: two would each keep a memory of consent, and one of them
@@ -110,11 +110,6 @@ class Profile:
     def token(self) -> Path:
         """Token of the local API."""
         return self.folder / "api.token"
-
-    @property
-    def catalog(self) -> Path:
-        """The catalog in use."""
-        return self.folder / "catalog"
 
     @property
     def vault(self) -> Path:

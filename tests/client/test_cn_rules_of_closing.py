@@ -43,7 +43,7 @@ def test_cn_01_an_update_read_before_a_withdrawal_and_a_smaller_yes_is_dropped(
     with pytest.raises(ConsentMissingError):
         device.gates.send(read.ticket, b"update", what="update", deliver=left.append)
     assert left == []
-    entry = device.egress.tail()[0]
+    entry = device.egress.tail()[-1]
     assert not entry.sent
     assert entry.why.startswith("feature_not_chosen")
 

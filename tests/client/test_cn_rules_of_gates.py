@@ -110,7 +110,7 @@ def test_what_could_not_be_counted_is_not_sent(device: ConsentDevice) -> None:
     with pytest.raises(BudgetExhaustedError):
         device.gates.send(ticket, b"u", what="update", deliver=left.append, charge=charge)
     assert left == []
-    assert not device.egress.tail()[0].sent
+    assert not device.egress.tail()[-1].sent
 
 
 def test_half_a_line_of_the_egress_log_is_passed_over(tmp_path: Path) -> None:
@@ -337,6 +337,27 @@ def test_cn_29_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifti
     assert device.code("recommend") == "expired"
     events = [r.event for r in device.book.receipts()]
     assert {"ProcessingRestricted", "ProcessingRestrictionLifted"} <= set(events)
+
+
+def test_cn_29_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting(
+    device: ConsentDevice,
+) -> None:
+    device.buy()
+    device.like()
+    device.book.withdraw("training")
+    device.book.restrict()
+    old = (device.folder / "store.sqlite").read_bytes()
+    device.book.adopt(terms(groups={"tastes": GROUPS["tastes"]}))
+    assert (device.folder / "store.sqlite").read_bytes() == old
+    device.book.lift()
+    assert (device.rows("purchases"), device.rows("tastes")) == (0, 1)
+    assert len(device.gates.read("recommend").rows) == 1
+    (device.folder / "old.sqlite").write_bytes(old)
+    store = Store.open(device.folder / "old.sqlite", dedupe_key=bytes(32))
+    names = store.wraps()["purchases"]
+    keys = [key for name in device.vault.names() if (key := device.vault.key(name)) is not None]
+    assert not any(store.segment_key("purchases", dict.fromkeys(names, key)) for key in keys)
+    store.close()
 
 
 def test_cn_29_what_is_not_overdue_is_there_after_lifting(device: ConsentDevice) -> None:

@@ -157,10 +157,10 @@ def test_cn_07_the_next_contact_carries_a_signed_leave_of_the_old_tag(
         device.wire.tag("training")
     sent: list[bytes] = []
     for notice in device.wire.notices():
-        device.gates.leave(notice.to_bytes(), purpose=notice.purpose, deliver=sent.append)
+        device.gates.leave(notice, deliver=sent.append)
     [told] = [Leave.from_bytes(one, public) for one in sent]
     assert (told.purpose, told.tag) == ("training", tag)
-    assert device.egress.tail()[0].kind == "leave"
+    assert device.egress.tail()[-1].kind == "leave"
     device = device.reopen()
     assert device.wire.leaving() == {"training": (tag,)}
     device.wire.left([tag])

@@ -109,3 +109,32 @@ def test_a_like_said_on_the_device_needs_no_id(device: Device) -> None:
     assert device.react("TEA-02", "like")
     assert device.owns("anybody")
     assert device.recommend(1)[0].product_id == "TEA-02"
+
+
+def test_the_floor_of_models_shuts_out_no_catalog(shop: DemoShop, tmp_path: Path) -> None:
+    with open_device(shop, tmp_path / "p", floor_serial=10**12) as device:
+        assert device.catalog is not None
+        assert device.bundle is None
+        assert any("serial" in problem for problem in device.problems)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('sensitivity = "elevated"', "risk_ref"),
+        ('fields = ["product_id", "shoe_size"]', "shoe_size"),
+    ],
+)
+def test_a_config_no_device_could_keep_opens_nothing(
+    shop: DemoShop, tmp_path: Path, line: str, problem: str
+) -> None:
+    text = shop.config.read_text("utf-8")
+    first = 'fields = ["product_id", "category", "timestamp", "rating"]'
+    assert first in text
+    replaced = line if line.startswith("fields") else f"{first}\n{line}"
+    config = tmp_path / "privacy.toml"
+    config.write_text(text.replace(first, replaced), "utf-8")
+    with open_device(shop, tmp_path / "p", config=config) as device:
+        assert problem in " ".join(device.problems)
+        assert device.consent.matrix() == []
+        assert device.recommend(3).fallback_reason == "consent-closed"
