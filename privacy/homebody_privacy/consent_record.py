@@ -19,7 +19,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from .consent import OPEN_STATES, STRICT_SENSITIVITIES, ConsentState
+from .consent import OPEN_STATES, STRICT_SENSITIVITIES, ConsentState, is_allowed
 from .consent_terms import ConsentTerms, GroupTerms
 from .receipts import ConsentReceipt
 
@@ -142,7 +142,8 @@ def _record(  # one row of the table of the design is one field here
     subject: str,
     record_id: str,
 ) -> dict[str, Any]:
-    features = sorted({feature for event in events for feature in event.features})
+    asked = [name for name in terms.groups if is_allowed(terms, purpose, name)]
+    features = sorted({f for event in events for f in event.features} or asked)  # a no names none
     groups = {name: terms.groups[name] for name in features if name in terms.groups}
     known = terms.purposes.get(purpose)
     leaves = known is not None and known.leaves_device

@@ -1,10 +1,12 @@
 """``homebody device consent`` and ``receipts``: a no as short as a yes, and proof of both."""
 
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from homebody_privacy.consent_record import problems
 from homebody_privacy.errors import ConsentMissingError, IntegrityError, UsageError
 
 from .device_commands import COMMAND, Commands, Home, allow, event, init
@@ -204,3 +206,23 @@ def test_receipts_once_found_changed_are_not_believed_again_when_put_back(
         commands.text("receipts", "--verify")
     allow(commands, "purchases")  # asked again: the chain begins anew
     assert commands.json("receipts", "--verify")["verified"] > 0
+
+
+def test_cn_21_the_copy_to_hand_on_is_a_record_with_the_configs_controller(
+    commands: Commands,
+) -> None:
+    with pytest.raises(UsageError, match="nothing was decided"):
+        commands.text("receipts", "--format", "dpv")
+    allow(commands, "purchases")
+    commands.text("consent", "refuse", "metrics")
+    first, second = (
+        json.loads(commands.text("receipts", "--verify", "--format", "dpv")) for _ in range(2)
+    )
+    assert problems(first) == []
+    parts = {one["dpv:hasPurpose"]["dct:identifier"]: one for one in first["dct:hasPart"]}
+    assert set(parts) == {"recommend", "metrics"}
+    controller = parts["recommend"]["dpv:hasDataController"]
+    assert controller["dpv:hasName"] == "Example Grocer GmbH"
+    assert controller["dpv:hasContact"] == "dpo@example.org"
+    ids = [[one["dct:identifier"] for one in copy["dct:hasPart"]] for copy in (first, second)]
+    assert not set(ids[0]) & set(ids[1])

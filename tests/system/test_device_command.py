@@ -243,6 +243,13 @@ def test_the_schema_of_events_is_one_that_the_seeds_event_meets(
         assert _Validator(schema).is_valid({**event, "campaign": "x"}) is takes_more
 
 
+def test_the_schema_of_consent_records_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", "schema", "consent-record"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    _Validator.check_schema(schema)
+    assert not _Validator(schema).is_valid({})
+
+
 def test_the_commands_load_what_they_need_when_they_run() -> None:
     code = "import sys, homebody_client.device_cli; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,16 +1,17 @@
 """``homebody device receipts``: what was decided when, and whether anybody changed it since."""
 
+import secrets
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from homebody_privacy.errors import IntegrityError
+from homebody_privacy.errors import IntegrityError, UsageError
 
 from .session_cli import (
     HERE,
     Format,
-    FormatOption,
     PassphraseOption,
     ProfileOption,
     answer,
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
+class ReceiptFormat(StrEnum):
+    """How receipts are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+    DPV = "dpv"
+
+
 @app.command("receipts")
 def receipts(
     *,
@@ -33,17 +42,24 @@ def receipts(
     ] = False,
     profile: ProfileOption = HERE,
     passphrase_file: PassphraseOption = None,
-    output: FormatOption = Format.TEXT,
+    output: Annotated[
+        ReceiptFormat,
+        typer.Option("--format", help="text, json, or dpv: records after ISO/IEC TS 27560."),
+    ] = ReceiptFormat.TEXT,
 ) -> None:
     """Show the receipts of your decisions, oldest first; exit 14 if they were changed."""
     with opened(profile, passphrase_file) as device:
         found = device.consent.receipts()
         proof = verified(device, profile) if verify else {}
+        records = as_records(device, profile) if output is ReceiptFormat.DPV else None
+    if records is not None:
+        answer(Format.JSON, records, "")
+        return
     value = {"receipts": [one.to_json() for one in found], **proof}
     lines = [columns([_row(one) for one in found]) if found else "nothing was decided yet"]
     if proof:
         lines.append(f"verified: {proof['verified']} receipts, key {proof['public_key']}")
-    answer(output, value, "\n".join(lines))
+    answer(Format(output.value), value, "\n".join(lines))
 
 
 def verified(device: "Device", profile: Path) -> dict[str, Any]:
@@ -71,6 +87,42 @@ def verified(device: "Device", profile: Path) -> dict[str, Any]:
         "head": journal.state.end.head,
         "public_key": book.signing_key.public.hex(),
     }
+
+
+def as_records(device: "Device", profile: Path) -> dict[str, Any]:
+    """Return the person's full copy of their consents, as JSON-LD.
+
+    The ids in it are drawn anew each time: two copies cannot be told to be of one person by them.
+
+    Raises:
+        UsageError: If nothing was decided yet.
+        InvalidFileError: If there is no valid config: it says who decides.
+        IntegrityError: If the record would lack what it must have.
+    """
+    from homebody_privacy.config import PrivacyConfig
+    from homebody_privacy.consent_record import ControllerFacts, consent_records, problems
+
+    found, terms = device.consent.receipts(), device.consent.terms
+    if terms is None or not any(one.purpose for one in found):
+        raise UsageError(
+            "nothing was decided yet: there is no record", fix="decide, then ask again"
+        )
+    activity = PrivacyConfig.load(profile / "privacy.toml").activity
+    document = consent_records(
+        found,
+        terms,
+        ControllerFacts(name=activity.controller, contact=activity.contact),
+        subject=_new_id(),
+        new_id=_new_id,
+    )
+    lacking = problems(document)
+    if lacking:
+        raise IntegrityError(f"the record is not complete: {lacking[0]}")
+    return document
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
 
 
 def _row(one: "ConsentReceipt") -> tuple[object, ...]:

@@ -46,3 +46,11 @@ def events(
     from homebody_client.events.schema import event_schema
 
     typer.echo(json.dumps(event_schema(mode.value), ensure_ascii=False, indent=2))
+
+
+@schema.command("consent-record")
+def consent_record() -> None:
+    """Print the JSON Schema (2020-12) of the records homebody device receipts prints as dpv."""
+    from homebody_privacy.consent_record import record_schema
+
+    typer.echo(json.dumps(record_schema(), ensure_ascii=False, indent=2))
