@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, T201 - a script by itself, which prints
 """An app with a device in it, on the made-up shop; it writes into the folder it is started in."""
 
 import time

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, T201 - a script by itself; what it prints is the journal's
 """A service: one person's device behind the local API, for other programs of the machine.
 
 Started by ``homebody-device.service`` beside this file. Folders come from its environment:
