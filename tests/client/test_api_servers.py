@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
 import json
 import logging
 import socket
@@ -14,78 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from homebody_client.api.messages import json_answer
 from homebody_client.api.profiles import Profile
 from homebody_client.api.serve import LocalServer, local_server
 from homebody_client.api.server import CONNECTIONS, LoopbackServer, bind
 from homebody_client.api.tokens import Tokens
-from homebody_client.api.wire import HEAD_BYTES, HEADERS, answer_bytes, read_head
+from homebody_client.api.wire import answer_bytes
 from homebody_client.device import Device
-from homebody_client.page.render import Page
 from homebody_privacy.errors import MissingExtraError, UsageError
 
 from .api_home import SEED_EVENT, TOKEN, allow, handler_of, shop_device
-
-ENGINES = ("standard", "fastapi")
-Answer = tuple[int, dict[str, str], bytes]
-
-
-@contextlib.contextmanager
-def running(server: LocalServer) -> Iterator[LocalServer]:
-    """Serve in a thread until the block ends."""
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until_it_answers(server.port)
-        yield server
-    finally:
-        server.close()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def wait_until_it_answers(port: int) -> None:
-    for _ in range(100):
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            ask(port, "GET", "/nothing")
-            return
-        time.sleep(0.05)
-    raise AssertionError("the server did not start")
-
-
-def ask(port: int, method: str, target: str, body: bytes | None = None, **headers: str) -> Answer:
-    """Send one request as a client would and return the answer, headers in lower case."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        sent = {"host": f"127.0.0.1:{port}", "authorization": f"Bearer {TOKEN}"}
-        if body is not None:
-            sent |= {"content-type": "application/json", "content-length": str(len(body))}
-        for name, value in (sent | {n.replace("_", "-"): v for n, v in headers.items()}).items():
-            if value:
-                connection.putheader(name, value)
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, found, answer.read()
-    finally:
-        connection.close()
-
-
-def talk(port: int, data: bytes, *, seconds: float = 10.0) -> bytes:
-    """Send raw bytes and return all that comes back."""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
-        with contextlib.suppress(OSError):  # refused before it was all read
-            connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
-        got = b""
-        with contextlib.suppress(ConnectionResetError):
-            while more := connection.recv(65_536):
-                got += more
-        return got
+from .api_sockets import ENGINES, ask, both, running, talk, wait_until_it_answers
 
 
 @pytest.fixture(scope="module")
@@ -98,22 +37,8 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
 
 @pytest.fixture(scope="module")
 def servers(device: Device) -> Iterator[dict[str, LocalServer]]:
-    """Return both servers over one device."""
-    with contextlib.ExitStack() as stack:
-        yield {
-            engine: stack.enter_context(
-                running(
-                    local_server(
-                        [Profile("Device", device)],
-                        tokens=Tokens(TOKEN),
-                        page=Page(),
-                        port=0,
-                        engine=engine,
-                    )
-                )
-            )
-            for engine in ENGINES
-        }
+    with both(device) as found:
+        yield found
 
 
 TABLE: tuple[tuple[str, str, bytes | None, dict[str, str]], ...] = (
@@ -281,89 +206,6 @@ def test_nothing_is_logged_or_printed_of_a_request(
     for text in (caplog.text, said.out, said.err):
         for word in ("PLANTED", "12345", TOKEN, "GET", "recommendations"):
             assert word not in text
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\r\n\r\n",
-        b"GET / HTTP/1.1",
-        b"GET / HTTP/2.0\r\n\r\n",
-        b"GET  / HTTP/1.1\r\n\r\n",
-        b"GET /\x80 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\nHost: x\n\n",
-        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
-        b"GET / HTTP/1.1\r\n folded: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: " + b"x" * HEAD_BYTES + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (HEADERS + 1) + b"\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
-    ],
-)
-def test_what_is_no_http_is_refused_in_our_words(
-    servers: dict[str, LocalServer], data: bytes
-) -> None:
-    answer = talk(servers["standard"].port, data)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert told_raw(answer)["error"]["code"] == "not-http"
-    other = talk(servers["fastapi"].port, data)
-    assert b"Traceback" not in other
-    assert other == b"" or other.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 421 "))
-
-
-def told_raw(answer: bytes) -> Any:  # noqa: ANN401 - JSON of any shape
-    return json.loads(answer.partition(b"\r\n\r\n")[2])
-
-
-_lines = st.lists(
-    st.one_of(
-        st.sampled_from(
-            [
-                b"Host: 127.0.0.1:8971",
-                b"Authorization: Bearer " + TOKEN.encode(),
-                b"Content-Length: 2",
-                b"Content-Length: 99999999999",
-                b"Transfer-Encoding: chunked",
-                b"Expect: 100-continue",
-                b"Connection: keep-alive, upgrade",
-                b"Upgrade: websocket",
-            ]
-        ),
-        st.binary(max_size=30),
-    ),
-    max_size=5,
-)
-
-
-@settings(max_examples=40)
-@given(
-    data=st.one_of(
-        st.binary(max_size=200),
-        st.builds(
-            lambda first, lines, body: b"\r\n".join([first, *lines, b"", body]),
-            st.sampled_from(
-                [b"GET /model HTTP/1.1", b"PUT /strength HTTP/1.0", b"BREW / HTTP/1.1"]
-            ),
-            _lines,
-            st.binary(max_size=20),
-        ),
-    )
-)
-def test_no_bytes_break_a_server(servers: dict[str, LocalServer], data: bytes) -> None:
-    for engine in ENGINES:
-        answer = talk(servers[engine].port, data)
-        assert b"Traceback" not in answer
-        assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
-
-
-@given(st.binary(max_size=400))
-def test_head_is_read_or_refused(data: bytes) -> None:
-    with contextlib.suppress(ValueError):
-        assert read_head(data).target.isascii()
-
-
-def test_servers_live_on_after_the_fuzzing(servers: dict[str, LocalServer]) -> None:
-    for server in servers.values():
-        assert ask(server.port, "GET", "/model")[0] == 200
 
 
 def test_answer_has_its_length_and_closes() -> None:
