@@ -29,6 +29,7 @@ from .prune import is_fresh
 from .state import BookState
 from .tickets import Ticket
 from .wipe import wipe
+from .wire import Leave
 
 T = TypeVar("T")
 
@@ -251,20 +252,20 @@ class Gates:
             log("")
             deliver(payload)
 
-    def leave(self, payload: bytes, *, purpose: str, deliver: Callable[[bytes], None]) -> None:
+    def leave(self, notice: Leave, *, deliver: Callable[[bytes], None]) -> None:
         """Tell a server that this device no longer takes part; it needs no yes.
 
         Args:
-            payload: A signed notice of leaving, nothing else.
-            purpose: The purpose that was closed.
+            notice: The signed notice; nothing else may leave this way.
             deliver: Hands the bytes over.
         """
         with self.book.lock:
+            payload = notice.to_bytes()
             self._egress.append(
                 EgressEntry(
                     time=self.book.now(),
                     kind="leave",
-                    purpose=purpose,
+                    purpose=notice.purpose,
                     bytes=len(payload),
                     summary="notice that this device no longer takes part",
                 )

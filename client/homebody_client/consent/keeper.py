@@ -238,10 +238,16 @@ class Keeper:
 
     def admit_lifting(self, said: Pending, state: BookState) -> None:
         """Write the end of a freeze first; what became overdue goes before anything opens."""
+        fresh = {  # what was lost of a decision meanwhile must not open with the rest
+            purpose: key_name(purpose, state.decision(purpose).epoch)
+            for purpose in state.keys
+            if state.keys[purpose] != key_name(purpose, state.decision(purpose).epoch)
+        }
+        state = replace(state, keys={**state.keys, **fresh})
         with self.writing():
-            after, _ = self.journal.admit(state, said)
+            after, _ = self.journal.admit(state, said, new_keys=fresh.values())
             self.sweep(after)
-            self._opened(after)
+            self._opened(after, frozenset(fresh))
         self.settle()
         self.tell()
 
