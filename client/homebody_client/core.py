@@ -1,10 +1,11 @@
 """The state of an open device: its parts, its rows, what it serves with, whom it tells."""
 
+import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -53,7 +54,7 @@ class Core:
     def __init__(self, setup: Setup) -> None:
         """Bring up what can be brought up."""
         self.setup = setup
-        self.lock = RLock()
+        self.lock = threading.RLock()
         self.rows: Rows | None = None
         self.condition: Condition | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -262,9 +263,18 @@ class Core:
         return end
 
     def tell(self) -> None:
-        """Tell everybody who subscribed."""
+        """Tell everybody who subscribed.
+
+        What one of them raises goes where a thread's own failures go: it must not stop a change of
+        consent halfway, before the data has followed.
+        """
         for callback in tuple(self._callbacks):
-            callback()
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 as said above
+                kind, error, trace = sys.exc_info()
+                where = threading.current_thread()
+                threading.excepthook(threading.ExceptHookArgs((kind, error, trace, where)))
 
     def _start(self, setup: Setup) -> None:
         self.parts: Parts = setup.open_parts(self.lock)

@@ -18,6 +18,7 @@ from homebody_privacy.consent_terms import DAY_S
 
 if TYPE_CHECKING:  # a device that only ranks starts without what takes events in
     from homebody_client.api.device_like import Known
+    from homebody_client.events.quality import Finding
     from homebody_client.intake import Quarantine
 
 _BATCH: Final = 512  # rows of one transaction: at most what a writer waits for anyway
@@ -93,7 +94,7 @@ class Rows:
             finding = self._quarantine.check(event, now)
             if finding is not None:
                 if self._quarantine.burst(finding):
-                    self._put_burst_aside(finding.since, event.timestamp)
+                    self._put_burst_aside(finding, event.timestamp)
                 return False
             new = [name for name in admitted if not self._store.has(name, event.event_id)]
             if not new:  # known from an earlier start
@@ -221,13 +222,12 @@ class Rows:
         since = [self._book.decision(name).since.get(feature, 0.0) for name in terms.purposes]
         return max(now // step * step, *since)
 
-    def _put_burst_aside(self, since: float, at: float) -> None:
+    def _put_burst_aside(self, finding: "Finding", at: float) -> None:
         """Erase the views a burst began with, once: those that follow are not kept at all."""
-        if self._burst_until < since:
+        if self._burst_until < finding.since:
             self.delete(
                 known.row
                 for known in self.known()
-                if self._quarantine.is_view(known.values)
-                and since <= event_time(known.values, known.at) <= at
+                if self._quarantine.is_of_burst(known.values, known.at, finding, at)
             )
         self._burst_until = max(self._burst_until, at)

@@ -2,28 +2,32 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from homebody_client.events.event import Event
 from homebody_client.events.quality import VIEWS, Finding, Problem, Screen
-from homebody_client.events.rows import is_excluded, row_values
+from homebody_client.events.rows import DAY_S, HOUR_S, is_excluded, row_values
 from homebody_client.store import Value
 from homebody_models.catalog import ItemCatalog
 from homebody_privacy.consent_terms import ConsentTerms
+
+_MINUTE_S: Final = 60.0
 
 
 class Quarantine:
     """Events that are not to be learned from: counted by what is wrong with them, never kept."""
 
-    __slots__ = ("_found", "_screen")
+    __slots__ = ("_found", "_now", "_screen")
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self._screen = Screen()
         self._found: Counter[Problem] = Counter()
+        self._now = 0.0
 
     def check(self, event: Event, now: float) -> Finding | None:
         """Return what is wrong with an event; None if it may be kept."""
+        self._now = now
         finding = self._screen.check(event, now=now)
         if finding is not None:
             self._found[finding.problem] += 1
@@ -33,9 +37,29 @@ class Quarantine:
         """Return whether rows kept before a finding are suspect, too."""
         return finding.problem is Problem.TOO_MANY_VIEWS
 
-    def is_view(self, values: Mapping[str, Value]) -> bool:
-        """Return whether a row is one of those a burst is made of."""
-        return values.get("event") in VIEWS
+    def is_of_burst(
+        self, values: Mapping[str, Value], collected: float, finding: Finding, until: float
+    ) -> bool:
+        """Return whether a row is one of those a burst is made of.
+
+        Where a group keeps no exact time, all views of that day, or of the hour or day they were
+        collected in, are suspect.
+
+        Args:
+            values: What is kept. Secret.
+            collected: When it was kept, as exactly as its group asks.
+            finding: The burst.
+            until: When its latest event happened.
+        """
+        if values.get("event") not in VIEWS:
+            return False
+        timestamp, day = values.get("timestamp"), values.get("day")
+        if isinstance(timestamp, int | float):
+            return finding.since <= timestamp <= until
+        if isinstance(day, int):
+            return finding.since // DAY_S <= day <= until // DAY_S
+        step = HOUR_S if "hour" in values else DAY_S
+        return collected >= (self._now - _MINUTE_S) // step * step
 
     def repeated(self) -> None:
         """Count an event whose rows are there from an earlier start."""

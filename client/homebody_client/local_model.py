@@ -40,6 +40,13 @@ class DeviceModel:
     example_key: bytes = field(repr=False)
     records: RecordFiles | None = field(repr=False, default=None)
 
+    def __post_init__(self) -> None:
+        """Refuse a ceiling that nothing would count against."""
+        record = self.config.dp.record
+        limited = record is not None and record.enabled and record.epsilon_max is not None
+        if limited and self.records is None:
+            raise ValueError("the config limits what records spend: records must be given")
+
     def update(
         self, history: Sequence[str], parameters: Parameters, asked: Invitation
     ) -> npt.NDArray[np.int32]:

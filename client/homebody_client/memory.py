@@ -12,7 +12,6 @@ from homebody_client.serving.interactions import Interaction, interaction_of
 from homebody_client.store import StoredRow, Value
 from homebody_privacy.consent_terms import DAY_S
 
-_HOUR_S: Final = 3_600
 _FRESH_S: Final = 60.0  # a row may be served at most this long after its time is over
 
 
@@ -70,17 +69,21 @@ def event_time(row: Mapping[str, Value], collected: float) -> float:
 
     Args:
         row: What is kept. Secret.
-        collected: When it was kept: the answer where the group keeps no time.
+        collected: When it was kept: the answer where the group keeps no time, or where it keeps the
+            day and the event was told on that day. The ``hour`` is that of the person's clock, not
+            of the day, which is counted in UTC: the two do not add up to a time.
 
     Examples:
-        >>> event_time({"day": 20000, "hour": 3}, 0.0) == 20000 * 86400 + 3 * 3600
+        >>> event_time({"day": 20000}, 20000 * 86400 + 3600.0) == 20000 * 86400 + 3600.0
+        True
+        >>> event_time({"day": 20000, "hour": 3}, 20007 * 86400.0) == 20000 * 86400
         True
     """
-    timestamp, day, hour = row.get("timestamp"), row.get("day"), row.get("hour")
+    timestamp, day = row.get("timestamp"), row.get("day")
     if isinstance(timestamp, int | float):
         return float(timestamp)
-    if isinstance(day, int):
-        return float(day * DAY_S + (hour * _HOUR_S if isinstance(hour, int) else 0))
+    if isinstance(day, int) and collected // DAY_S != day:
+        return float(day * DAY_S)
     return collected
 
 
