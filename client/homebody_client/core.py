@@ -153,17 +153,9 @@ class Core:
 
     def model_facts(self) -> dict[str, object]:
         """Return the facts of the model in use, as JSON; empty without one. Public."""
-        if self.shelved.bundle is None:
-            return {}
-        facts = self.shelved.bundle.manifest.facts
-        return {
-            "model_id": facts.model_id,
-            "version": facts.version,
-            "serial": facts.serial,
-            "engine": self.engine,
-            "stale": self.now() > facts.expires,
-            "statement": facts.privacy.get("statement", ""),
-        }
+        from homebody_client.model_facts import model_facts  # noqa: PLC0415 words for people
+
+        return model_facts(self.shelved.bundle, engine=self.engine, now=self.now())
 
     def features(self) -> "FeatureStore":
         """Return what computes features.
