@@ -50,6 +50,8 @@ def opened(profile: Path, passphrase_file: Path | None) -> "Iterator[Device]":
     from homebody_client.device import Device
 
     with Device.open(profile, passphrase=read_passphrase(passphrase_file)) as device:
+        if device.readable:
+            device.tick()  # no timer comes round in a command: what is overdue goes first
         yield device
 
 
