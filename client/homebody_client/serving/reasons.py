@@ -118,7 +118,9 @@ def _sentence(
     category = int(shelf.codes[item])
     may_name = category >= 0 and not shelf.sensitive_category[category]
     if int(evidence.products[first]) == item and code == BECAUSE:
-        return AGAIN, f"You {_verb(evidence, first)} this before"
+        verb = _verb(evidence, first)
+        in_cart = verb == _VERBS["add_to_cart"]
+        return AGAIN, "You put this in your cart before" if in_cart else f"You {verb} this before"
     if code == CATEGORY and may_name:
         return CATEGORY, f"Because you looked at {shelf.categories[category]} lately"
     if code == CONTEXT and may_name:
