@@ -119,8 +119,8 @@ def _sentence(
     may_name = category >= 0 and not shelf.sensitive_category[category]
     if int(evidence.products[first]) == item and code == BECAUSE:
         verb = _verb(evidence, first)
-        in_cart = verb == _VERBS["add_to_cart"]
-        return AGAIN, "You put this in your cart before" if in_cart else f"You {verb} this before"
+        carted = verb == _VERBS["add_to_cart"]
+        return AGAIN, "You put this in your cart before" if carted else f"You {verb} this before"
     if code == CATEGORY and may_name:
         return CATEGORY, f"Because you looked at {shelf.categories[category]} lately"
     if code == CONTEXT and may_name:
