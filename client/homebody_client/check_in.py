@@ -107,6 +107,7 @@ class Participant:
             be given on any thread.
         condition: State of the machine now; None until the app checked in.
         model: Local computation of the fleet's model.
+        flush: Puts on disk what waits to be: the gate reads what is there.
     """
 
     config: "PrivacyConfig"
@@ -114,6 +115,7 @@ class Participant:
     joins: Callable[[], ParticipationStore] = field(repr=False)
     condition: Callable[[], Condition | None] = field(repr=False)
     model: LocalModel = field(repr=False)
+    flush: Callable[[], None] = field(repr=False)
 
     def update(self, asked: Invitation, parameters: Parameters) -> Integers:
         """Train for a round and let the contribution out.
@@ -200,6 +202,7 @@ class Participant:
             raise PolicyViolationError("the device is not ready to take part now")
         if asked.config_digest != self.config.digest():
             raise PolicyViolationError("the server runs another privacy config")
+        self.flush()
         read = self.gates.read(purpose, features)
         digest = model_digest(parameters)
         history = product_history(read.rows)

@@ -38,12 +38,18 @@ def participant(core: Core, model: LocalModel) -> Participant:
             fix="open the device again",
         )
     home = DevicesHome.open(core.setup.profile.state, lifetime=True)
+
+    def flush() -> None:
+        if core.rows is not None:
+            core.rows.flush()
+
     return Participant(
         config=config,
         gates=gates,
         joins=home.participation,
         condition=lambda: core.condition,
         model=model,
+        flush=flush,
     )
 
 

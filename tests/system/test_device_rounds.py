@@ -478,6 +478,30 @@ def test_device_goes_by_the_config_it_was_opened_with(village: Build, tmp_path: 
         device.participant(people.models[3])
 
 
+def test_what_was_recorded_a_moment_ago_is_learned_from(village: Build) -> None:
+    people = village(rounds=1)
+    device = people.devices[3]
+    device.knows()  # what was recorded before is on disk
+    rows = device._core.rows  # noqa: SLF001 - a machine too busy to write at once
+    assert rows is not None
+    rows._writer._delay_s = 600.0  # noqa: SLF001 - as above
+    seen: list[Sequence[str]] = []
+
+    class Looks(AsInTheWorld):
+        """Keeps the history it is given."""
+
+        def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Any:  # noqa: ANN401 - integers
+            """Look, then compute."""
+            seen.append(history)
+            return super().update(history, parameters, asked)
+
+    people.models[3] = Looks(people.world.host, 3)
+    said = {"user_id": PLANTED[1], "event": "purchase", "product_id": "item-7"}
+    assert device.record({**said, "timestamp": "2027-01-15T07:59:00Z"})
+    people.world.run(people.cohort())
+    assert [history[-1] for history in seen] == ["item-7"]
+
+
 def test_message_for_another_device_is_declined(village: Build) -> None:
     people = village(rounds=1)
     people.world.grid(people.cohort())
