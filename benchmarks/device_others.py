@@ -13,7 +13,7 @@ def ranking(rounds: int) -> list[Figure]:
 
     found = script.measure(rounds)
     small, large = (found[str(items)] for items in (script.SMALL, script.LARGE))
-    accelerated = "100,000 items with the accelerator"
+    accelerated = "top 10 of 100,000 items, accelerator"
     return [
         _turns("top 10 of 3,706 items", small, ("ours", "numpy"), "plain numpy", 2.0),
         _turns("top 10 of 100,000 int8 items", large, ("ours", "runtime"), "onnxruntime fp32", 1.5),

@@ -22,6 +22,7 @@ found = device.recommend()
 if found.fallback_reason is not None:
     raise SystemExit(found.fallback_reason)
 """
+_CPU = "__import__('time').process_time()"  # since the process began, its children aside
 _MEMORY = """
 print([line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
 """
@@ -87,22 +88,33 @@ def _said(code: str, *words: str | Path) -> tuple[str, float]:
     return line, took
 
 
-def start(shop: BenchShop, profile: Path, repeats: int) -> Figure:
-    """Measure from the start of a process to its first list."""
+def start(shop: BenchShop, profile: Path, repeats: int) -> list[Figure]:
+    """Measure from the start of a process to its first list: by the clock, and of the CPU."""
+    words, files = f"{_LIST}\nprint({_CPU}, flush=True)", _files(shop, profile)
     took, bare = [], []
-    files = _files(shop, profile)
-    for _ in range(repeats + 1):
-        took.append(_said(f"{_LIST}\nprint(len(found), flush=True)", *files)[1])
-        bare.append(_said("import numpy; print(0, flush=True)")[1])
-    return Figure(
-        what=f"process start to first list, {shop.items:,} items",
-        unit="{:.0f} ms",
-        value=1e3 * float(np.median(took[1:])),
-        reference="Python imports numpy",
-        beside=1e3 * float(np.median(bare[1:])),
-        relation="<=",
-        target=200.0,
-    )
+    for _ in range(repeats + 1):  # the first one may find nothing cached
+        took.append(_said(words, *files))
+        bare.append(_said(f"import numpy; print({_CPU}, flush=True)"))
+    own, other = (np.array([(s, float(said)) for said, s in ran[1:]]) for ran in (took, bare))
+    reference = "Python imports numpy"
+    return [
+        Figure(
+            what=f"process start to first list, {shop.items:,} items",
+            unit="{:.0f} ms",
+            value=1e3 * float(np.median(own[:, 0])),
+            reference=reference,
+            beside=1e3 * float(np.median(other[:, 0])),
+            relation="<=",
+            target=200.0,
+        ),
+        Figure(
+            what="- time of the CPU",
+            unit="{:.0f} ms",
+            value=1e3 * float(np.median(own[:, 1])),
+            reference=reference,
+            beside=1e3 * float(np.median(other[:, 1])),
+        ),
+    ]
 
 
 def memory(shop: BenchShop, profile: Path) -> Figure:
