@@ -291,7 +291,7 @@ def lives(shop: DemoShop, profile: Path, deaths: int) -> int:
 def test_s24_r17_killed_device_opens_again_loses_its_last_batch_at_most_and_no_no(
     shop: DemoShop, tmp_path: Path
 ) -> None:
-    assert lives(shop, tmp_path / "p", deaths=4) > 0
+    assert lives(shop, tmp_path / "p", deaths=3) > 0
 
 
 @pytest.mark.slow

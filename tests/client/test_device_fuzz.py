@@ -115,7 +115,7 @@ def answered(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it retu
         return None
 
 
-@settings(max_examples=150)
+@settings(max_examples=90)
 @given(event=EVENTS, mode=st.sampled_from(("strict", "lax")))
 def test_s25_any_event_is_kept_or_refused_without_its_words(
     device: Device, event: dict[str, object], mode: Literal["strict", "lax"]
@@ -124,7 +124,7 @@ def test_s25_any_event_is_kept_or_refused_without_its_words(
     assert len(device.recommend(5)) == 5
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     n=st.integers(-2, 1_100),
     surface=st.sampled_from(("home", "product", "cart", PLANTED, "")),
@@ -152,7 +152,7 @@ def test_s01_any_call_for_a_list_is_answered_or_refused(
     assert answer is None or 0 < len(answer) <= n
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(word=WORDS, reaction=WORDS | st.sampled_from(("like", "dislike", "dismiss", "rating")))
 def test_any_word_is_answered_or_refused(device: Device, word: str, reaction: str) -> None:
     answered(lambda: device.why(word))
@@ -163,7 +163,7 @@ def test_any_word_is_answered_or_refused(device: Device, word: str, reaction: st
     assert len(device.recommend(5)) == 5
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(
     at=st.integers(0, 8),
     far=st.none() | st.integers(),
@@ -183,7 +183,7 @@ def test_cn_27_any_correction_is_made_or_refused_and_lists_go_on(
         answered(lambda: device.delete(far))
 
 
-@settings(max_examples=120)
+@settings(max_examples=40)
 @given(content=COPIES)
 def test_cn_26_any_file_is_taken_in_or_refused_and_lists_go_on(
     device: Device, tmp_path_factory: pytest.TempPathFactory, content: bytes
@@ -196,7 +196,7 @@ def test_cn_26_any_file_is_taken_in_or_refused_and_lists_go_on(
     assert isinstance(device.features(), dict)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     purpose=st.sampled_from(("recommend", "training", "metrics")) | WORDS,
     features=st.lists(st.sampled_from(("purchases", "tastes")) | WORDS, max_size=3),

@@ -454,6 +454,8 @@ def test_cn_08_cn_30_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_ke
     with caplog.at_level(logging.DEBUG):
         people.world.run(watched(people.cohort(), see))
     assert any(b"defect" in one for one in told)
+    bought = [name.encode() for name in people.world.host.histories.catalog.ids]
+    assert not [name for name in bought if name in b"".join(told)]  # S17
     shown = capfd.readouterr()
     places = [b"".join(told), caplog.text.encode(), (shown.out + shown.err).encode()]
     places += [f.read_bytes() for f in people.world.folder.path.rglob("*") if f.is_file()]
