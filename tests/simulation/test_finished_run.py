@@ -26,6 +26,7 @@ def test_pf_24_files_of_a_finished_run_have_known_names_alone(
     run: SimulatedRun = request.getfixturevalue(kind)
     names = {file.name for file in run.folder.iterdir()}  # no key, no noise, no devices' records
     assert names == {
+        "catalog",
         "egress.jsonl",
         "ledger.jsonl",
         "metrics.jsonl",
