@@ -339,6 +339,20 @@ def test_cn_29_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifti
     assert {"ProcessingRestricted", "ProcessingRestrictionLifted"} <= set(events)
 
 
+def test_cn_29_overdue_rows_of_a_yes_that_ran_out_meanwhile_go_on_lifting(
+    tmp_path: Path,
+) -> None:
+    device = ConsentDevice.open(tmp_path)
+    device.book.grant("recommend", features=["tastes"])
+    device.like()
+    device.book.restrict()
+    device.clock.time += 366 * DAY  # past the life of a taste and of the yes, not past its grace
+    device.book.tick()
+    device.book.lift()
+    assert device.code("recommend", "tastes") == "expired"
+    assert device.rows("tastes") == 0
+
+
 def test_cn_29_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting(
     device: ConsentDevice,
 ) -> None:

@@ -311,7 +311,7 @@ class Keeper:
         if store is None or terms is None or state.restricted:
             return
         time = max(state.last_seen, self._seen)
-        keys = self.pruner.keys(state)
+        keys = self.pruner.every_key()
         for feature in store.wraps():
             key, group = store.segment_key(feature, keys), terms.groups.get(feature)
             if key is None or group is None:

@@ -132,13 +132,13 @@ class Pruner:
             return
         if set(wrapped or ()) == set(keys) and store.segment_key(feature, keys) is not None:
             return
-        segment = store.segment_key(feature, self._every_key())
+        segment = store.segment_key(feature, self.every_key())
         if segment is None:
             store.drop_feature(feature)
             segment = self.random(_KEY_BYTES)
         store.set_wraps(feature, segment, keys)
 
-    def _every_key(self) -> dict[str, bytes]:
+    def every_key(self) -> dict[str, bytes]:
         """Return all data keys of the vault, those about to be destroyed included."""
         names = [name for name in self.vault.names() if name.startswith(_PREFIX)]
         found = {name: self.vault.key(name) for name in names}
