@@ -12,6 +12,7 @@ Minutes on one core; one minute with ``--quick``. docs/device.md shows the table
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy loads; child processes too
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip compiles what it installs: so do we
 
 import argparse
 import json

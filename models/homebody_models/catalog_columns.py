@@ -18,8 +18,8 @@ _MOST_TOPICS: Final = 1_000
 _MOST_CATEGORIES: Final = 10_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOPIC = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_PRICE = r"([0-9]{1,12}(\.[0-9]{1,4})?)?"  # empty where it is not said
-_PRICES = re.compile(rf"{_PRICE}(\n{_PRICE})*")
+_PRICE = r"(?:[0-9]{1,12}(?:\.[0-9]{1,4})?)?"  # empty where it is not said
+_PRICES = re.compile(rf"{_PRICE}(?:\n{_PRICE})*")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _FIELDS: Final = {
     "schema",
@@ -109,10 +109,10 @@ def parse_columns(value: object) -> Columns:
 def to_texts(value: object, name: str, *, longest: int) -> tuple[str, ...]:
     """Return a list of texts that are not empty, not too long and hold no control character."""
     texts = to_list(value, name)
-    if not all(type(text) is str for text in texts):
+    if not set(map(type, texts)) <= {str}:
         raise ValueError(f"{name} must hold texts")
     strings = cast("list[str]", texts)
-    if not all(0 < len(text) <= longest for text in strings):
+    if strings and not 0 < min(map(len, strings)) <= max(map(len, strings)) <= longest:
         raise ValueError(f"{name} must hold texts of 1 to {longest} characters")
     joined = "".join(strings)
     if _CONTROL.search(joined):
@@ -132,7 +132,7 @@ def _prices(extra: Mapping[str, object], n: int) -> tuple[str, npt.NDArray[np.fl
         raise ValueError("currency must be three capital letters")
     texts = _of_length(to_list(extra["prices"], "prices"), n, "prices")
     words = "prices must hold decimal texts such as 2.49, or empty ones"
-    if not all(type(text) is str for text in texts):
+    if not set(map(type, texts)) <= {str}:
         raise ValueError(words)
     strings = cast("list[str]", texts)
     joined = "\n".join(strings)  # one look at all of them: a device reads thousands at a start
@@ -162,7 +162,7 @@ def _rising(value: object, n: int) -> npt.NDArray[np.int64]:
 def _wholes(value: object, name: str, n: int, least: int, most: int) -> npt.NDArray[np.int64]:
     """Return a list of ``n`` whole numbers in a range; true and false are none."""
     numbers = _of_length(to_list(value, name), n, name)
-    if not all(type(number) is int for number in numbers):
+    if not set(map(type, numbers)) <= {int}:
         raise ValueError(f"{name} must hold whole numbers")
     wholes = cast("list[int]", numbers)
     if wholes and not least <= min(wholes) <= max(wholes) <= most:
