@@ -24,7 +24,9 @@ from homebody_privacy.durable import sync_folder, write_durably
 from homebody_privacy.environment import state_folder
 from homebody_privacy.errors import InvalidFileError, UsageError
 
+_ID: Final = "profile.id"
 _ID_BYTES: Final = 16
+_SIGNED: Final = ("manifest.json", "catalog.json")
 _HEX: Final = frozenset("0123456789abcdef")
 _PATIENCE_S: Final = 2.0  # a command that has just ended may hold the lock for a moment
 _POLL_S: Final = 0.02
@@ -52,11 +54,12 @@ class Profile:
             patience_s: How long to wait for another process to end.
 
         Raises:
-            UsageError: If another process has it open.
+            UsageError: If another process has it open, or the folder holds something else.
             InvalidFileError: If the folder cannot be made, or its id is damaged.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_another(folder)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise InvalidFileError(
@@ -117,6 +120,16 @@ class Profile:
         return self.state / "keys.vault"
 
 
+def _refuse_another(folder: Path) -> None:
+    """Refuse a folder of something signed: files of ours would be strangers in it."""
+    if (folder / _ID).exists() or not any((folder / name).exists() for name in _SIGNED):
+        return
+    raise UsageError(
+        f"{folder}: it is no profile, but a model or a catalog",
+        fix="name a folder for the profile, and give this one as its bundle or catalog",
+    )
+
+
 def _take(lock: int, folder: Path, patience_s: float) -> None:
     until = time.monotonic() + patience_s
     while True:
@@ -134,7 +147,7 @@ def _take(lock: int, folder: Path, patience_s: float) -> None:
 
 
 def _identity(folder: Path) -> str:
-    file = folder / "profile.id"
+    file = folder / _ID
     if not file.exists():
         write_durably(file, secrets.token_hex(_ID_BYTES).encode(), mode=0o600)
         sync_folder(folder.parent)

@@ -14,6 +14,7 @@ from homebody_client.api.tokens import install_token
 from homebody_client.check_in import Condition, LocalModel
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.gates import Gates
+from homebody_client.consent.wire import Leave
 from homebody_client.core import CONSENT_CLOSED
 from homebody_client.demo.shop import write_shop
 from homebody_client.device import Device
@@ -185,7 +186,8 @@ def files_of_a_whole_life(folder: Path) -> set[str]:
         install_token(home)
         book = device.consent
         assert isinstance(book, ConsentBook)
-        Gates(book, device.egress).leave(b"bye", purpose="training", deliver=lambda _: None)
+        notice = Leave(purpose="training", tag="0" * 32, signature=bytes(64))
+        Gates(book, device.egress).leave(notice, deliver=lambda _: None)
     (home / "receipts.jsonl").write_text("")  # cut: it is set aside at the next yes
     with Device.open(home, config=shop.config) as device:
         device.consent.grant("recommend", features=["purchases"])

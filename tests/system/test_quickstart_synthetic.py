@@ -1,14 +1,14 @@
 """The quick start, in process: simulate, open the signed bundle, rank on a device."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from homebody import Device, simulate
 from homebody_client.explain import Reason
-from homebody_privacy.errors import IntegrityError
+from homebody_privacy.errors import IntegrityError, UsageError
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.publish import signing_key
 from homebody_simulation.simulate import SimulatedRun
@@ -50,34 +50,64 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
     assert answer["bundle_bytes"] == size < 100_000
 
 
-def test_a_device_ranks_with_the_bundle_and_says_why(run: SimulatedRun) -> None:
+def device_with(run: SimulatedRun, profile: Path, history: Sequence[str]) -> Device:
+    """Return a device that serves the run's model, of a person with this history."""
+    device = Device.open(
+        profile,
+        config=run.folder / "privacy.toml",
+        bundle=run.bundle,
+        catalog=run.catalog,
+        trusted_key=run.trusted_key,
+    )
+    device.consent.grant("recommend", features=["purchases"])
+    for number, product in enumerate(history):
+        device.record(
+            {
+                "user_id": "12345",
+                "event": "purchase",
+                "product_id": product,
+                "timestamp": f"2026-05-{1 + number // 24:02d}T{number % 24:02d}:00:00Z",
+            }
+        )
+    return device
+
+
+def test_a_device_ranks_with_the_bundle_and_says_why(run: SimulatedRun, tmp_path: Path) -> None:
     data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
-    key = run.trusted_key
-    device = Device.open(run.bundle, trusted_key=key)
-    for item in data.history(3):
-        device.record(data.catalog.ids[item])
-    ranked = list(device.recommend(n=10))
-    assert len({item.product_id for item in ranked}) == 10
-    assert [item.score for item in ranked] == sorted((i.score for i in ranked), reverse=True)
-    assert all(isinstance(item.reason, Reason) and item.reason.text for item in ranked)
+    history = [data.catalog.ids[item] for item in data.history(3)]
+    with device_with(run, tmp_path / "profile", history) as device:
+        answer = device.recommend(n=10)
+    assert answer.personalised
+    assert len({item.product_id for item in answer}) == 10
+    assert all(isinstance(item.reason, Reason) and item.reason.text for item in answer)
+    assert any(set(item.reason.causes) & set(history) for item in answer)
 
 
-def test_two_devices_of_other_histories_get_other_lists(run: SimulatedRun) -> None:
+def test_two_devices_of_other_histories_get_other_lists(run: SimulatedRun, tmp_path: Path) -> None:
     data = load_dataset("synthetic", devices=DEVICES, items=ITEMS).interactions
     lists = []
     for number in (0, 1, 2):
-        device = Device.open(run.bundle, trusted_key=run.trusted_key)
-        for item in data.history(number):
-            device.record(data.catalog.ids[item])
-        lists.append(tuple(item.product_id for item in device.recommend(n=10)))
+        history = [data.catalog.ids[item] for item in data.history(number)]
+        with device_with(run, tmp_path / str(number), history) as device:
+            lists.append(tuple(item.product_id for item in device.recommend(n=10)))
     assert len(set(lists)) > 1
 
 
 def test_a_bundle_another_key_signed_is_refused(run: SimulatedRun, tmp_path: Path) -> None:
     other = tmp_path / "other.pub"
     other.write_bytes(bytes(32))
-    with pytest.raises(IntegrityError):
-        Device.open(run.bundle, trusted_key=other)
+    with Device.open(tmp_path / "profile", bundle=run.bundle, trusted_key=other) as device:
+        assert device.bundle is None
+        assert any("0 trusted keys signed it" in problem for problem in device.problems)
+        with pytest.raises(IntegrityError, match="0 trusted keys signed it"):
+            device.install(bundle=run.bundle)
+
+
+def test_a_bundle_is_no_profile(run: SimulatedRun) -> None:
+    before = sorted(file.name for file in run.bundle.iterdir())
+    with pytest.raises(UsageError, match="no profile"):
+        Device.open(run.bundle, trusted_key=run.trusted_key)
+    assert sorted(file.name for file in run.bundle.iterdir()) == before
 
 
 @pytest.mark.parametrize(("epsilon", "seed"), [(4.0, 1), (None, None)], ids=["seeded", "no noise"])
@@ -96,9 +126,13 @@ def test_the_publisher_signs_no_model_of_the_laboratory(
     )
     assert run.trusted_key.name == "laboratory.pub"
     signing_key(tmp_path, "publisher")
-    with pytest.raises(IntegrityError, match="0 trusted keys signed it"):
-        Device.open(run.bundle, trusted_key=tmp_path / "publisher.pub")
-    assert len(Device.open(run.bundle, trusted_key=run.trusted_key).recommend(n=5)) == 5
+    profile = tmp_path / "profile"
+    publisher = tmp_path / "publisher.pub"
+    with Device.open(profile, bundle=run.bundle, trusted_key=publisher) as device:
+        assert any("0 trusted keys signed it" in problem for problem in device.problems)
+        assert not device.recommend(n=5)
+    with Device.open(profile, bundle=run.bundle, trusted_key=run.trusted_key) as device:
+        assert len(device.recommend(n=5)) == 5
 
 
 def test_the_key_of_coins_and_noise_is_gone(run: SimulatedRun) -> None:
