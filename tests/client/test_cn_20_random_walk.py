@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_cn_20_a_random_walk_finds_nothing_that_was_shut(folder: Path) -> None:
-    assert walk_many(folder, range(25), steps=30) > 0, "no walk came so far as to send anything"
+    assert walk_many(folder, range(100), steps=30) > 0, "no walk came so far as to send anything"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A yes and a no, as the book takes them."""
+"""What the person says, as the book takes it: a yes, a no, a freeze, a signal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +14,10 @@ from homebody_privacy.consent import (
 )
 from homebody_privacy.consent_terms import DAY_S, ConsentTerms
 from homebody_privacy.errors import UsageError
-from homebody_privacy.receipts import ConsentReceipt
+from homebody_privacy.receipts import LIFTED, RESTRICTED, ConsentReceipt
 
 from .keeper import PERSON, Keeper, refusal
+from .state import Pending
 from .transitions import Closing, after_doubt, apply, no_grant, signals_on, with_dependent
 
 _ASKED: Final = frozenset({ConsentState.UNKNOWN, ConsentState.REQUESTED, ConsentState.DEFERRED})
@@ -93,6 +94,63 @@ def take_no(
         with_dependent([no], before.decisions, terms, at=before.last_seen), before
     )
     return next(receipt for receipt in receipts if receipt.purpose == purpose)
+
+
+def note_asked(keeper: Keeper, purpose: str, state: ConsentState) -> None:
+    """Note that the person was asked; the data that waits for a new yes goes on waiting."""
+    decision = keeper.state.decision(purpose)
+    if decision.holds or decision.state in GRACE_STATES or decision.state is state:
+        return
+    after = keeper.next()
+    asked = replace(
+        decision,
+        state=state,
+        changed_at=after.last_seen,
+        epoch=after.epoch,
+        features=(),
+        since={},
+        cause="",
+    )
+    keeper.note(after.with_decision(asked))
+
+
+def freeze(keeper: Keeper, *, method: str) -> None:
+    """Freeze processing, as ``ConsentBook.restrict`` describes it."""
+    keeper.heal()
+    if keeper.state.restricted:
+        return
+    keeper.set_right(clock=False)
+    keeper.settle()
+    state = keeper.next()
+    promise = Pending(event=RESTRICTED, at=state.last_seen, by=PERSON, method=method)
+    with keeper.writing():
+        keeper.journal.shut(replace(state, restricted=True, pending=(promise,)))
+    keeper.tell()
+
+
+def thaw(keeper: Keeper, *, method: str) -> None:
+    """Lift the freeze, as ``ConsentBook.lift`` describes it."""
+    keeper.heal()
+    if keeper.state.restricted:
+        keeper.set_right(clock=False)
+        state = keeper.next()
+        said = Pending(event=LIFTED, at=state.last_seen, by=PERSON, method=method)
+        keeper.admit_lifting(said, replace(state, restricted=False))
+
+
+def heed_signal(keeper: Keeper, name: str, *, on: bool | None) -> None:
+    """Keep what a signal says, as ``ConsentBook.set_signal`` describes it."""
+    keeper.heal()
+    before = keeper.state
+    if name in before.signals and before.signals[name] is on:
+        return
+    state = replace(keeper.next(), signals={**before.signals, name: on})
+    if on is not None:
+        state = replace(state, remembered={**before.remembered, name: on})
+    if on and not before.remembered.get(name, False):
+        for decision in before.decisions.values():
+            state = state.with_decision(replace(decision, over_signal=False))
+    keeper.note(state)
 
 
 def person_closes(

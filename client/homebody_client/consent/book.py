@@ -25,15 +25,22 @@ from homebody_privacy.consent import (
     why_purpose,
 )
 from homebody_privacy.consent_terms import DAY_S, ConsentTerms
-from homebody_privacy.receipts import LIFTED, RESTRICTED, ConsentReceipt
+from homebody_privacy.receipts import ConsentReceipt
 from homebody_privacy.signing import SigningKey
 
-from .answers import person_closes, take_no, take_yes
+from .answers import (
+    freeze,
+    heed_signal,
+    note_asked,
+    person_closes,
+    take_no,
+    take_yes,
+    thaw,
+)
 from .journal import Journal
-from .keeper import PERSON, Keeper, refusal
+from .keeper import Keeper, refusal
 from .prune import OUTGOING, Pruner
 from .receipt_file import ReceiptFile
-from .state import Pending
 from .transitions import no_grant
 
 if TYPE_CHECKING:
@@ -288,25 +295,12 @@ class ConsentBook:
     def restrict(self, *, method: str = "api") -> None:
         """Freeze processing (GDPR Art. 18): every gate shut, nothing erased by time."""
         with self.lock:
-            self.keeper.heal()
-            if not self.restricted:
-                self.keeper.set_right(clock=False)
-                self.keeper.settle()
-                state = self.keeper.next()
-                promise = Pending(event=RESTRICTED, at=state.last_seen, by=PERSON, method=method)
-                with self.keeper.writing():
-                    self.keeper.journal.shut(replace(state, restricted=True, pending=(promise,)))
-                self.keeper.tell()
+            freeze(self.keeper, method=method)
 
     def lift(self, *, method: str = "api") -> None:
         """Lift the freeze; what became overdue meanwhile goes before any gate opens."""
         with self.lock:
-            self.keeper.heal()
-            if self.restricted:
-                self.keeper.set_right(clock=False)
-                state = self.keeper.next()
-                said = Pending(event=LIFTED, at=state.last_seen, by=PERSON, method=method)
-                self.keeper.admit_lifting(said, replace(state, restricted=False))
+            thaw(self.keeper, method=method)
 
     def set_age_band(self, band: str | None) -> None:
         """Keep the age band, asked once or told by the OS; None is not known.
@@ -335,17 +329,7 @@ class ConsentBook:
         if name not in SIGNALS:
             raise ValueError(f"a signal is one of {', '.join(SIGNALS)}")
         with self.lock:
-            self.keeper.heal()
-            before = self.keeper.state
-            if name in before.signals and before.signals[name] is on:
-                return
-            state = replace(self.keeper.next(), signals={**before.signals, name: on})
-            if on is not None:
-                state = replace(state, remembered={**before.remembered, name: on})
-            if on and not before.remembered.get(name, False):
-                for decision in before.decisions.values():
-                    state = state.with_decision(replace(decision, over_signal=False))
-            self.keeper.note(state)
+            heed_signal(self.keeper, name, on=on)
 
     def erase(self) -> None:
         """Erase all data (GDPR Art. 17). Receipts, counters and what left the device stay."""
@@ -418,17 +402,4 @@ class ConsentBook:
             if not self.may_ask(purpose):
                 shut = why_purpose(self.keeper.situation(), purpose)
                 raise refusal(shut or Closed("already_given", "the answer is yes already"))
-            decision = self.decision(purpose)
-            if decision.holds or decision.state in GRACE_STATES or decision.state is state:
-                return  # the data that waits for a new yes goes on waiting
-            after = self.keeper.next()
-            asked = replace(
-                decision,
-                state=state,
-                changed_at=after.last_seen,
-                epoch=after.epoch,
-                features=(),
-                since={},
-                cause="",
-            )
-            self.keeper.note(after.with_decision(asked))
+            note_asked(self.keeper, purpose, state)

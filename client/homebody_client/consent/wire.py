@@ -73,7 +73,7 @@ class ConsentOnTheWire:
     def signing_key(self) -> SigningKey:
         """Key of receipts and of notices of leaving; its ``public`` part verifies them."""
         with self._book.lock:
-            return self._book.keeper.journal.key
+            return self._book.signing_key
 
     def tag(self, purpose: str) -> str:
         """Return what stands for the present decision, 32 hex digits; drawn anew with each change.
