@@ -28,15 +28,7 @@ from homebody_privacy.consent_terms import DAY_S, ConsentTerms
 from homebody_privacy.receipts import ConsentReceipt
 from homebody_privacy.signing import SigningKey
 
-from .answers import (
-    freeze,
-    heed_signal,
-    note_asked,
-    person_closes,
-    take_no,
-    take_yes,
-    thaw,
-)
+from . import answers
 from .journal import Journal
 from .keeper import Keeper, refusal
 from .prune import OUTGOING, Pruner
@@ -256,7 +248,7 @@ class ConsentBook:
         if not features:
             raise ValueError("a yes must name at least one feature group")
         with self.lock:
-            return take_yes(
+            return answers.take_yes(
                 self.keeper,
                 purpose,
                 features,
@@ -273,7 +265,9 @@ class ConsentBook:
             ConsentMissingError: If there is no such purpose.
         """
         with self.lock:
-            return take_no(self.keeper, purpose, ConsentState.WITHDRAWN, cause=cause, method=method)
+            return answers.take_no(
+                self.keeper, purpose, ConsentState.WITHDRAWN, cause=cause, method=method
+            )
 
     def refuse(self, purpose: str, *, method: str = "api") -> ConsentReceipt:
         """Take a no; kept, and not asked again for a while.
@@ -282,7 +276,7 @@ class ConsentBook:
             ConsentMissingError: If there is no such purpose.
         """
         with self.lock:
-            return take_no(self.keeper, purpose, ConsentState.REFUSED, method=method)
+            return answers.take_no(self.keeper, purpose, ConsentState.REFUSED, method=method)
 
     def object_to(self, purpose: str) -> ConsentReceipt:
         """Take an objection (GDPR Art. 21): the purpose is withdrawn.
@@ -295,12 +289,12 @@ class ConsentBook:
     def restrict(self, *, method: str = "api") -> None:
         """Freeze processing (GDPR Art. 18): every gate shut, nothing erased by time."""
         with self.lock:
-            freeze(self.keeper, method=method)
+            answers.freeze(self.keeper, method=method)
 
     def lift(self, *, method: str = "api") -> None:
         """Lift the freeze; what became overdue meanwhile goes before any gate opens."""
         with self.lock:
-            thaw(self.keeper, method=method)
+            answers.thaw(self.keeper, method=method)
 
     def set_age_band(self, band: str | None) -> None:
         """Keep the age band, asked once or told by the OS; None is not known.
@@ -329,7 +323,7 @@ class ConsentBook:
         if name not in SIGNALS:
             raise ValueError(f"a signal is one of {', '.join(SIGNALS)}")
         with self.lock:
-            heed_signal(self.keeper, name, on=on)
+            answers.heed_signal(self.keeper, name, on=on)
 
     def erase(self) -> None:
         """Erase all data (GDPR Art. 17). Receipts, counters and what left the device stay."""
@@ -338,7 +332,7 @@ class ConsentBook:
             self.keeper.set_right(clock=False)
             state = self.keeper.stamped()
             closings = [
-                person_closes(
+                answers.person_closes(
                     self.keeper, name, ConsentState.WITHDRAWN, cause="erasure", method="api"
                 )
                 for name, decision in sorted(state.decisions.items())
@@ -402,4 +396,4 @@ class ConsentBook:
             if not self.may_ask(purpose):
                 shut = why_purpose(self.keeper.situation(), purpose)
                 raise refusal(shut or Closed("already_given", "the answer is yes already"))
-            note_asked(self.keeper, purpose, state)
+            answers.note_asked(self.keeper, purpose, state)
