@@ -108,9 +108,10 @@ class Core:
 
     def take(self, event: Event, *, own: bool = False) -> bool:
         """Keep what may be kept of an event; return whether any row was."""
-        if self.rows is None:
-            return False
-        kept = self.rows.record(event, self.shelved.catalog, own=own)
+        with self.lock:  # else an erasure could come between, and these rows be of before it
+            if self.rows is None:
+                return False
+            kept = self.rows.record(event, self.shelved.catalog, own=own)
         if kept:
             self.tell()
         return kept
