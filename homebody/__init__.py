@@ -3,6 +3,7 @@
 The face of the package; each name loads its part at first use.
 """
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,4 +29,10 @@ def __getattr__(name: str) -> object:
     """
     if name not in _WHERE:
         raise AttributeError(f"module 'homebody' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    collecting = gc.isenabled()
+    gc.disable()  # modules are made to stay: looking for garbage among them slows a device's start
+    try:
+        return getattr(import_module(_WHERE[name]), name)
+    finally:
+        if collecting:
+            gc.enable()

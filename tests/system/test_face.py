@@ -48,3 +48,13 @@ def test_light_names_load_nothing_heavy(statement: str) -> None:
 
 def test_simulate_loads_what_it_needs() -> None:
     assert {"torch", "flwr", "opacus"} <= loaded_after("from homebody import simulate")
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_loading_a_name_leaves_the_collector_as_it_was(*, collecting: bool) -> None:
+    code = (
+        f"import gc; gc.{'enable' if collecting else 'disable'}(); import homebody; "
+        "homebody.Device; print(gc.isenabled())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == str(collecting)
