@@ -42,7 +42,7 @@ types: $(VENV)/dev ## mypy, strict
 
 test: lint types ## All gates and the tests of every day (under 15 minutes on two cores)
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --include='privacy/*' --fail-under=95
 	$(BIN)/coverage report | grep TOTAL
 
