@@ -105,3 +105,17 @@ def test_s31_planted_problems_are_named_quarantined_and_out_of_training() -> Non
 def test_findings_show_no_time_and_no_event() -> None:
     assert "2026" not in repr(Finding(Problem.DUPLICATE, 2026.0))
     assert "SKU" not in repr(screen([_event(0)], now=4e9))
+
+
+def test_s31_an_event_from_ahead_makes_no_burst_of_those_that_follow() -> None:
+    checker = Screen()
+    times = [5_000.0, *(step * 2.0 for step in range(MOST_VIEWS + 200))]
+    assert {_at(_event(at), checker) for at in times} == {None}
+
+
+def test_s31_a_burst_is_seen_in_whatever_order_it_is_told() -> None:
+    checker = Screen()
+    times = [step * 0.05 for step in range(MOST_VIEWS + 1)]
+    found = [checker.check(_event(at), now=4e9) for at in reversed(times)]
+    assert found[:-1] == [None] * MOST_VIEWS
+    assert found[-1] == Finding(Problem.TOO_MANY_VIEWS, _event(0).timestamp)

@@ -116,13 +116,15 @@ class Screen:
         return False
 
     def _crowd(self, at: float) -> Finding | None:
+        """Return a finding if the latest views, in whatever order they came, lie in one minute."""
         views = self._views
         views.append(at)
-        while views[0] <= at - _MINUTE_S or len(views) > MOST_VIEWS + 1:
+        if len(views) > MOST_VIEWS + 1:
             views.popleft()
-        if len(views) <= MOST_VIEWS:
+        if len(views) <= MOST_VIEWS or abs(at - views[0]) >= _MINUTE_S:
             return None
-        return Finding(Problem.TOO_MANY_VIEWS, views[0])
+        first = min(views)
+        return Finding(Problem.TOO_MANY_VIEWS, first) if max(views) - first < _MINUTE_S else None
 
 
 def screen(events: Iterable[Event], *, now: float) -> Screened:
