@@ -21,7 +21,7 @@ class Housekeeper:
         every_s: Seconds between two calls, above 0.
     """
 
-    __slots__ = ("_end", "_every_s", "_thread", "_tick")
+    __slots__ = ("_end", "_every_s", "_tick")
 
     def __init__(self, tick: Callable[[], None], *, every_s: float = EVERY_S) -> None:
         """Start a thread that ends with the process."""
@@ -30,14 +30,14 @@ class Housekeeper:
         self._tick = weakref.WeakMethod(tick)
         self._every_s = every_s
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="homebody-tick", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="homebody-tick", daemon=True).start()
 
     def stop(self) -> None:
-        """Stop, and wait for a call that is under way."""
+        """Start no further call; one that is under way goes on to its end.
+
+        It does not wait for it: whoever stops may hold a lock which that call waits for.
+        """
         self._end.set()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
 
     def _run(self) -> None:
         while not self._end.wait(self._every_s):

@@ -36,9 +36,27 @@ def test_it_goes_on_after_a_refusal_until_it_is_stopped() -> None:
     keeper = Housekeeper(house.tick, every_s=_SOON_S)
     assert house.reached.wait(_PATIENCE_S)
     keeper.stop()
+    threading.Event().wait(10 * _SOON_S)  # one that was under way
     ticks = house.ticks
-    assert not threading.Event().wait(10 * _SOON_S)
+    threading.Event().wait(20 * _SOON_S)
     assert house.ticks == ticks
+
+
+def test_it_may_be_stopped_by_who_holds_a_lock_that_it_waits_for() -> None:
+    lock, waits = threading.Lock(), threading.Event()
+
+    class Locked(House):
+        def tick(self) -> None:
+            waits.set()
+            with lock:
+                self.reached.set()
+
+    house = Locked()
+    keeper = Housekeeper(house.tick, every_s=_SOON_S)
+    with lock:
+        assert waits.wait(_PATIENCE_S)
+        keeper.stop()
+    assert house.reached.wait(_PATIENCE_S)
 
 
 def test_a_house_nobody_holds_is_not_kept_alive() -> None:
