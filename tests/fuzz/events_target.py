@@ -7,29 +7,36 @@ Run as a program: libFuzzer ends the process itself. Arguments are libFuzzer's, 
 import importlib
 import json
 import sys
+from types import ModuleType
+from typing import Final
 
-_atheris = importlib.import_module("atheris")  # an optional tool; it ships no types
-
-with _atheris.instrument_imports():
-    from homebody_client.events import Event, event_json, parse_event
-    from homebody_privacy.errors import UsageError
-
-_NOW = 1_800_000_000.0
+_NOW: Final = 1_800_000_000.0
 
 
-def target(data: bytes) -> None:
+def check(events: ModuleType, data: bytes) -> None:
     """Raise on anything but an event that comes back as it was, or a refusal without values."""
+    refused = importlib.import_module("homebody_privacy.errors").UsageError
     for mode in ("strict", "lax"):
         try:
-            event: Event | None = parse_event(data, now=_NOW, mode=mode)
-        except UsageError as error:
+            event = events.parse_event(data, now=_NOW, mode=mode)
+        except refused as error:
             event = None
             if error.__context__ is not None or not error.fix:
                 raise AssertionError("a refusal carries another error, or no fix") from None
-        if event is not None and event_json(event) != json.loads(data):
+        if event is not None and events.event_json(event) != json.loads(data):
             raise AssertionError("an event does not come back as it was")
 
 
+def main() -> None:
+    """Fuzz until the runs are over; atheris is optional, so it loads here."""
+    atheris = importlib.import_module("atheris")
+    with atheris.instrument_imports():
+        events = importlib.import_module("homebody_client.events")
+        for name in ("parse_event", "event_json"):
+            getattr(events, name)  # loaded at first use: now, while imports are instrumented
+    atheris.Setup(sys.argv, lambda data: check(events, data))
+    atheris.Fuzz()
+
+
 if __name__ == "__main__":
-    _atheris.Setup(sys.argv, target)
-    _atheris.Fuzz()
+    main()
