@@ -75,7 +75,10 @@ def test_s43_consent_toggle_changes_the_carousel_within_500_ms_without_reload(
     on = shown.page.evaluate(_CLICK_TO_CHANGE, ["#yes-0-recommend-purchases", "#list-0"])
     device.record(SEED_EVENT)
     shown.page.wait_for_selector("text=Sourdough loaf >> nth=0")
-    shown.page.wait_for_function("document.querySelector('#list-0 h3').textContent === 'For you'")
+    # A function: the page's policy lets no text be evaluated, which a text would be on each look.
+    shown.page.wait_for_function(
+        "() => document.querySelector('#list-0 h3').textContent === 'For you'"
+    )
     personal = shown.list()
     shown.settled()
     off = shown.page.evaluate(_CLICK_TO_CHANGE, ["#no-0-recommend-purchases", "#list-0"])
@@ -196,7 +199,7 @@ def test_row_is_corrected_and_deleted_in_place(device: Device, shown: Watched) -
 def test_strength_slider_works_from_the_keyboard(device: Device, shown: Watched) -> None:
     shown.page.focus("#strength-0")
     shown.page.keyboard.press("Home")
-    shown.page.wait_for_function("document.querySelector('.strength output').value === '0'")
+    shown.page.wait_for_function("() => document.querySelector('.strength output').value === '0'")
     shown.settled()
     assert device.strength == 0
     assert shown.page.evaluate("document.activeElement.id") == "strength-0"
