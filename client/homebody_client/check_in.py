@@ -36,6 +36,7 @@ DEVICE: Final = 0
 """Number of a real device in its own record: it is alone there."""
 
 _UPDATE: Final = "one clipped update, rounded to the lattice; every parameter, same length"
+_ENROLMENT: Final = "its number in the fleet, so that it may be asked; nothing about the person"
 _FIGURES: Final = "figures about this device, never alone"
 
 Parameters = npt.NDArray[np.float32]
@@ -116,6 +117,25 @@ class Participant:
     condition: Callable[[], Condition | None] = field(repr=False)
     model: LocalModel = field(repr=False)
     flush: Callable[[], None] = field(repr=False)
+
+    def enrol(self, number: int) -> int:
+        """Let the device's number in its fleet out, so that it may be asked; nothing of the person.
+
+        Returns:
+            The number, logged and let out by the send gate. It is no figure: nothing is charged.
+
+        Raises:
+            ConsentMissingError: If training is shut; nothing left.
+        """
+        handed_over: list[int] = []
+        self.gates.send(
+            self.gates.read(TRAINING).ticket,
+            str(number).encode(),
+            what=_ENROLMENT,
+            kind="query",
+            deliver=lambda _: handed_over.append(number),
+        )
+        return handed_over[0]
 
     def update(self, asked: Invitation, parameters: Parameters) -> Integers:
         """Train for a round and let the contribution out.

@@ -25,7 +25,8 @@ def device_client_app(participant: Callable[[], Participant], *, number: int) ->
         number: Its number in the fleet, from its enrolment. Public to the server.
 
     Guarantees:
-        Whatever is asked, one contribution that the send gate let out is answered, or a code.
+        Whatever is asked, what is answered was let out by the send gate, or is a code. A device
+        with training shut does not enrol.
     """
     client = ClientApp()
 
@@ -47,10 +48,13 @@ def device_client_app(participant: Callable[[], Participant], *, number: int) ->
         _check_addressee(asked, number)
         return integers(participant().figures(asked, parameters_of(msg)), fits=False)
 
+    def enrolment(_: Message) -> RecordDict:
+        devices = [participant().enrol(number)]
+        return RecordDict({messages.ENROL: ConfigRecord({messages.DEVICES: devices})})
+
     @client.query(messages.ENROL)
     def enrol(msg: Message, _: Context) -> Message:
-        enrolment = ConfigRecord({messages.DEVICES: [number]})
-        return answer(msg, lambda _: RecordDict({messages.ENROL: enrolment}))
+        return answer(msg, enrolment)
 
     @client.train()
     def train(msg: Message, _: Context) -> Message:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from flwr.app import Message, MessageType
+from flwr.app import Message, MessageType, RecordDict
 
 from homebody_client.check_in import LocalModel, Parameters, Participant
+from homebody_client.consent.egress import EgressEntry
 from homebody_client.device import Device
 from homebody_client.device_app import device_client_app
 from homebody_client.figures import figure_contribution
@@ -217,6 +218,14 @@ def lived(device: Device, products: Sequence[str]) -> None:
         assert device.record({**said, "timestamp": at})
 
 
+def of_rounds(device: Device) -> list[EgressEntry]:
+    """Return what the log says of rounds and figures; its number in the fleet left once before."""
+    entries = device.egress.entries()
+    asked = [entry for entry in entries if entry.kind == "query"]
+    assert [(entry.purpose, entry.sent) for entry in asked] == [("training", True)]
+    return [entry for entry in entries if entry.kind != "query"]
+
+
 def code_of(reply: Message | None) -> str:
     """Return the code of a decline; empty if it is none."""
     assert reply is not None
@@ -248,7 +257,7 @@ def test_release_is_that_of_plain_hosts_bit_for_bit(
     assert same_end(ended, plain.run())
     assert answered.issuperset(WHOLE) or mechanism == "blt"
     for number, device in people.devices.items():
-        left = [entry for entry in device.egress.entries() if entry.sent]
+        left = [entry for entry in of_rounds(device) if entry.sent]
         assert {entry.kind for entry in left} <= {"update"}
         if mechanism == "gaussian":
             assert [entry.round for entry in left] == [1, 2, 3]
@@ -303,7 +312,7 @@ def test_cn_07_device_that_withdrew_declines_with_a_code_and_the_round_goes_on(
 
     assert same_end(ended, other.world.run(other.world.answering(silent)))
     assert people.joins(3) == 1
-    assert [entry.round for entry in people.devices[3].egress.entries()] == [1]
+    assert [entry.round for entry in of_rounds(people.devices[3])] == [1]
 
 
 @pytest.mark.parametrize("missing", READY)
@@ -320,7 +329,7 @@ def test_device_that_is_not_ready_declines(village: Build, missing: str) -> None
     people.world.run(watched(people.cohort(), see))
     assert codes == [["policy-violation", "policy-violation", ""]]
     assert [people.joins(number) for number in WHOLE] == [0, 0, 1]
-    assert people.devices[0].egress.entries() == []
+    assert of_rounds(people.devices[0]) == []
 
 
 @pytest.mark.parametrize("change", ["withdrawn", "given again", "frozen", "erased", "signal"])
@@ -356,7 +365,7 @@ def test_cn_01_what_is_taken_back_while_training_runs_does_not_leave(
     assert len(made) == 1
     assert not made[0].any()  # overwritten
     assert people.joins(3) == 0
-    assert not [entry for entry in device.egress.entries() if entry.sent]
+    assert not [entry for entry in of_rounds(device) if entry.sent]
 
 
 class StopError(BaseException):
@@ -423,7 +432,7 @@ def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts
     people.world.run(people.cohort())
     plain.run()
     assert ledger_of(people.world).answers == ledger_of(plain).answers
-    left = [(entry.kind, entry.purpose) for entry in people.devices[3].egress.entries()]
+    left = [(entry.kind, entry.purpose) for entry in of_rounds(people.devices[3])]
     update, figure = ("update", "training"), ("metric", "metrics")
     assert left == [update, figure, update, figure]
 
@@ -437,7 +446,7 @@ def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts
 
     shut.world.run(watched(shut.cohort(), see))
     assert codes == ["consent-missing", "consent-missing"]
-    assert {entry.purpose for entry in shut.devices[3].egress.entries()} == {"training"}
+    assert {entry.purpose for entry in of_rounds(shut.devices[3])} == {"training"}
 
 
 def test_cn_08_cn_30_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
@@ -541,3 +550,16 @@ def test_yes_to_training_alone_lets_no_figure_out(village: Build) -> None:
             Invitation(run="a", round=1, devices=(3,), config_digest=question.config_digest),
             model,
         )
+
+
+def test_device_with_training_shut_does_not_enrol(village: Build) -> None:
+    people = village("run", WHOLE, rounds=1)
+    device = people.devices[3]
+    device.consent.withdraw("training")
+    ask = Message(RecordDict(), dst_node_id=4, message_type=f"{MessageType.QUERY}.{messages.ENROL}")
+    grid = people.world.grid(people.cohort())
+    answers = {
+        reply.metadata.src_node_id: reply for reply in grid.send_and_receive([ask], timeout=1.0)
+    }
+    assert code_of(answers[4]) == "consent-missing"
+    assert device.egress.entries() == []
