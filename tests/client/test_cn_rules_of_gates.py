@@ -1,4 +1,4 @@
-"""CN-08, 10 to 12, 19, 23, 28, 29: signals, age, sensitive data, rights, gates."""
+"""CN-08, 10 to 12, 19, 23: signals, age, sensitive data, gates."""
 
 import json
 import time
@@ -11,12 +11,10 @@ import pytest
 
 from homebody_client.consent.egress import EgressLog
 from homebody_client.consent.wipe import wipe
-from homebody_client.store import Store
-from homebody_client.store.sealing import Box
 from homebody_privacy.consent_terms import GroupTerms
 from homebody_privacy.errors import BudgetExhaustedError, ConsentMissingError, UsageError
 
-from .consent_device import DAY, GROUPS, TERMS, ConsentDevice, terms
+from .consent_device import GROUPS, TERMS, ConsentDevice, terms
 
 
 @pytest.fixture
@@ -276,112 +274,6 @@ def test_cn_23_the_receipt_names_the_words_that_were_shown(tmp_path: Path) -> No
     assert (receipt.notice_sha256, receipt.language) == (digest, "en")
     with pytest.raises(UsageError, match="no notice in this language"):
         device.book.grant("recommend", features=["tastes"], language="fr")
-
-
-def test_cn_28_after_an_erasure_no_key_opens_an_old_block(device: ConsentDevice) -> None:
-    device.buy()
-    read = device.gates.read("training")
-    device.shelf.enqueue(read.ticket, b"payload")
-    device.shelf.put("model", read.ticket, b"weights")
-    old, count = (device.folder / "store.sqlite").read_bytes(), len(device.book.receipts())
-    device.book.erase()
-    device = device.reopen()
-    (device.folder / "old.sqlite").write_bytes(old)
-    store = Store.open(device.folder / "old.sqlite", dedupe_key=bytes(32))
-    keys = [key for name in device.vault.names() if (key := device.vault.key(name)) is not None]
-    tables = ("SELECT body FROM rows", "SELECT body FROM wraps", "SELECT body FROM outgoing",
-              "SELECT body FROM derived")  # fmt: skip
-    blocks = [row[0] for query in tables for row in store._database.read(query)]  # noqa: SLF001 - the bytes
-    assert len(blocks) >= 6
-    places = [("row", "purchases", 1), ("outgoing", 1)]
-    places += [("wrap", f, n) for f, names in store.wraps().items() for n in names]
-    for key in keys:
-        assert all(Box(key).open(block, *place) is None for block in blocks for place in places)
-    store.close()
-    assert device.store.wraps() == {}
-    assert len(device.book.receipts()) == count + 3, "receipts stay, and tell of the erasure"
-    assert {row.code for row in device.book.matrix()} == {"withdrawn"}
-
-
-def test_cn_28_an_erasure_of_frozen_data_leaves_no_key(device: ConsentDevice) -> None:
-    device.buy()
-    device.book.restrict()
-    device.book.set_signal("sec_gpc", on=True)
-    device.book.erase()
-    assert not any("#" in name for name in device.vault.names())
-    assert device.rows("purchases") == 0
-
-
-def test_cn_29_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifting(
-    device: ConsentDevice,
-) -> None:
-    device.buy()
-    device.like()
-    read = device.gates.read("recommend")
-    device.shelf.put("model", read.ticket, b"weights")
-    before = (device.folder / "store.sqlite").read_bytes()
-    device.book.restrict()
-    assert {row.code for row in device.book.matrix()} == {"restricted"}
-    assert device.buy() == 0
-    with pytest.raises(ConsentMissingError, match="restricted"):
-        device.gates.read("recommend")
-    with pytest.raises(ConsentMissingError, match="restricted"):
-        device.book.grant("recommend", features=["tastes"])
-    device.clock.time += 200 * DAY  # past the life of a taste
-    device.book.tick()
-    device.clock.time += 300 * DAY  # past every yes and its grace
-    device = device.reopen()
-    assert (device.folder / "store.sqlite").read_bytes() == before
-    device.book.lift()
-    assert (device.rows("purchases"), device.rows("tastes")) == (0, 0)
-    assert device.code("recommend") == "expired"
-    events = [r.event for r in device.book.receipts()]
-    assert {"ProcessingRestricted", "ProcessingRestrictionLifted"} <= set(events)
-
-
-def test_cn_29_overdue_rows_of_a_yes_that_ran_out_meanwhile_go_on_lifting(
-    tmp_path: Path,
-) -> None:
-    device = ConsentDevice.open(tmp_path)
-    device.book.grant("recommend", features=["tastes"])
-    device.like()
-    device.book.restrict()
-    device.clock.time += 366 * DAY  # past the life of a taste and of the yes, not past its grace
-    device.book.tick()
-    device.book.lift()
-    assert device.code("recommend", "tastes") == "expired"
-    assert device.rows("tastes") == 0
-
-
-def test_cn_29_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting(
-    device: ConsentDevice,
-) -> None:
-    device.buy()
-    device.like()
-    device.book.withdraw("training")
-    device.book.restrict()
-    old = (device.folder / "store.sqlite").read_bytes()
-    device.book.adopt(terms(groups={"tastes": GROUPS["tastes"]}))
-    assert (device.folder / "store.sqlite").read_bytes() == old
-    device.book.lift()
-    assert (device.rows("purchases"), device.rows("tastes")) == (0, 1)
-    assert len(device.gates.read("recommend").rows) == 1
-    (device.folder / "old.sqlite").write_bytes(old)
-    store = Store.open(device.folder / "old.sqlite", dedupe_key=bytes(32))
-    names = store.wraps()["purchases"]
-    keys = [key for name in device.vault.names() if (key := device.vault.key(name)) is not None]
-    assert not any(store.segment_key("purchases", dict.fromkeys(names, key)) for key in keys)
-    store.close()
-
-
-def test_cn_29_what_is_not_overdue_is_there_after_lifting(device: ConsentDevice) -> None:
-    device.buy()
-    device.like()
-    device.book.restrict()
-    device.clock.time += 200 * DAY
-    device.book.lift()
-    assert (device.rows("purchases"), device.rows("tastes")) == (1, 0)
-    assert len(device.gates.read("recommend").rows) == 1
 
 
 def test_a_withdrawal_is_complete_on_disk_within_a_second(device: ConsentDevice) -> None:
