@@ -136,6 +136,9 @@
 
   function ask(question, then) {
     const dialog = byId("ask");
+    const asker = document.activeElement?.id;
+    // A refresh meanwhile may have replaced the button that asked: the keyboard returns to its like.
+    dialog.onclose = () => byId(asker)?.focus();
     byId("ask-text").textContent = question;
     byId("ask-no").onclick = () => dialog.close();
     byId("ask-yes").onclick = () => { dialog.close(); then(); };
