@@ -1,0 +1,236 @@
+"""The legs of a sealed session between a server and a node, as names and plain values.
+
+A session is one secure sum: the updates of a round, or a figure about people. Every leg is one
+Flower message to a node and one reply; both carry one sealed envelope (``sealing``) and nothing
+else, but that the leg which brings the model carries its ciphertext beside it, the same for all
+nodes. What is inside an envelope is a body of ``secagg.wire`` or a small canonical JSON object of
+this module.
+
+==========  ==========================  ======================  ==================================
+step        Flower message              down body               up body
+==========  ==========================  ======================  ==================================
+enrol       ``query.secagg_enrol``      ``Announcement``, JSON  ``Enrolment``, JSON
+                                        (signed, not sealed)
+advertise   ``query.secagg_advertise``  ``Opening``, JSON       advert
+share       ``query.secagg_share``      roster                  shares, encrypted to neighbours
+update      ``train``                   ``Work`` (packed)       masked vector
+figures     ``evaluate``                ``Work`` (packed)       masked vector
+confirm     ``query.secagg_confirm``    survivors               signature
+unmask      ``query.secagg_unmask``     quorum                  shares, in the clear for the server
+decline     as a reply to any of them   --                      ``Decline``, JSON
+==========  ==========================  ======================  ==================================
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self, get_type_hints
+
+import rfc8785
+
+
+class Step(StrEnum):
+    """One leg of a session."""
+
+    ENROL = "enrol"
+    ADVERTISE = "advertise"
+    SHARE = "share"
+    UPDATE = "update"
+    FIGURES = "figures"
+    CONFIRM = "confirm"
+    UNMASK = "unmask"
+    DECLINE = "decline"
+
+
+ACTIONS: Final[Mapping[Step, str]] = {
+    Step.ENROL: "secagg_enrol",
+    Step.ADVERTISE: "secagg_advertise",
+    Step.SHARE: "secagg_share",
+    Step.CONFIRM: "secagg_confirm",
+    Step.UNMASK: "secagg_unmask",
+}
+"""Action of the Flower query of each leg that is a query."""
+
+SEALED: Final = "sealed"
+"""Name of the array record of a sealed message."""
+
+ENVELOPE: Final = "envelope"
+"""Key of its one array, uint8: the envelope's bytes."""
+
+BROADCAST: Final = "broadcast"
+"""Name of the array record that carries the model's ciphertext beside an envelope."""
+
+CIPHERTEXT: Final = "ciphertext"
+"""Key of its one array, uint8."""
+
+
+class _JsonBody:
+    """A body that is one RFC 8785 JSON object of exactly its fields."""
+
+    __slots__ = ()
+
+    def to_bytes(self) -> bytes:
+        """Return RFC 8785 JSON."""
+        return rfc8785.dumps({name: getattr(self, name) for name in get_type_hints(type(self))})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            ValueError: If it is anything else, to the byte.
+        """
+        values = _object(content)
+        hints = get_type_hints(cls)
+        if values.keys() != hints.keys():
+            raise ValueError(f"the fields are not those of {cls.__name__}")
+        for name, hint in hints.items():
+            if not _fits(values[name], hint):
+                raise ValueError(f"{name} of {cls.__name__} has another type")
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement(_JsonBody):
+    """What a server says of a run before anybody takes part. Public, signed by the aggregator.
+
+    Attributes:
+        run: Identity of the run.
+        session: Serial of this enrolment; it rises within a run.
+        recipient: Key that replies to this message are sealed to, as hex.
+        config_sha256: Digest of the privacy config in force.
+        devices: Size of the population.
+        model: Name and options of the model.
+        clip_norm: L2 bound of one device's contribution.
+        lattice_bits: The lattice step is clip_norm / 2**lattice_bits.
+        example_key: Key of the devices' choice of examples, hex; no privacy rests on it.
+        not_after: End of its life, Unix seconds.
+    """
+
+    run: str
+    session: int
+    recipient: str = field(repr=False)
+    config_sha256: str
+    devices: int
+    model: Mapping[str, Any]
+    clip_norm: float
+    lattice_bits: int
+    example_key: str = field(repr=False)
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrolment(_JsonBody):
+    """What a node answers: which devices it hosts.
+
+    Attributes:
+        certificate: The node's certificate, hex.
+        devices: Numbers of the hosted devices in the population.
+    """
+
+    certificate: str = field(repr=False)
+    devices: list[int] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening(_JsonBody):
+    """Opens a session.
+
+    Attributes:
+        round: Round of the run the session is for, from 1.
+        recipient: Key that replies of this session are sealed to, as hex; made for it alone.
+        length: Words of the summed vector.
+        word_bits: 32 or 64.
+        metric: Which figure, empty for an update.
+    """
+
+    round: int
+    recipient: str = field(repr=False)
+    length: int
+    word_bits: int
+    metric: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a node is to compute, the shares others have for it, and the key of the model.
+
+    Attributes:
+        asked: Values of an ``Invitation`` or a ``Question`` (``messages``), as JSON. A node that
+            hosts a shard of which nobody is asked gets an empty list of devices and adds zeros.
+        forwarded: Shares for this node, a message of ``secagg.wire``.
+        content_key: Key of the broadcast model.
+    """
+
+    asked: Mapping[str, Any] = field(repr=False)
+    forwarded: bytes = field(repr=False)
+    content_key: bytes = field(repr=False)
+
+    def to_bytes(self) -> bytes:
+        """Return the three parts, each behind its length."""
+        return pack(rfc8785.dumps(dict(self.asked)), self.forwarded, self.content_key)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read what ``to_bytes`` wrote; ``ValueError`` for anything else."""
+        asked, forwarded, content_key = unpack(content, 3)
+        return cls(asked=_object(asked), forwarded=forwarded, content_key=content_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decline(_JsonBody):
+    """A node does not take part, or no longer: a code and nothing else."""
+
+    code: str
+
+
+def pack(*parts: bytes) -> bytes:
+    """Return parts one after the other, each behind its length as four bytes, big-endian.
+
+    Examples:
+        >>> pack(b"ab", b"").hex()
+        '00000002616200000000'
+    """
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def unpack(content: bytes, count: int) -> tuple[bytes, ...]:
+    """Return the ``count`` parts that ``pack`` put together.
+
+    Raises:
+        ValueError: If there are fewer or more, or bytes are left over.
+    """
+    parts, at = [], 0
+    for _ in range(count):
+        size = int.from_bytes(content[at : at + 4], "big")
+        if len(content) < at + 4 + size:
+            raise ValueError("the message ends too early")
+        parts.append(content[at + 4 : at + 4 + size])
+        at += 4 + size
+    if at != len(content):
+        raise ValueError("bytes are left over at the end of the message")
+    return tuple(parts)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(content)
+        sound = isinstance(values, dict) and rfc8785.dumps(values) == content
+    except (RecursionError, ValueError) as error:
+        raise ValueError("it is not canonical JSON") from error
+    if not sound:
+        raise ValueError("it is not one canonical JSON object")
+    return dict(values)
+
+
+def _fits(value: object, hint: object) -> bool:
+    match hint:
+        case _ if hint is float:
+            return type(value) in (float, int)
+        case _ if hint is str or hint is int:
+            return type(value) is hint
+        case _ if hint == list[int]:
+            return isinstance(value, list) and all(type(one) is int for one in value)
+        case _:
+            return isinstance(value, dict)
