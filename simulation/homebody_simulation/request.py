@@ -1,4 +1,4 @@
-"""What a person asks of ``homebody simulate``."""
+"""What a person asks of ``homebody simulate``, or of ``homebody train`` on a fleet."""
 
 import re
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from homebody_models.zoo import NAMES
 from homebody_privacy.errors import PolicyViolationError, UsageError
 from homebody_privacy.protection import Mechanism
 
-Runtime = Literal["cohort", "ray"]
+Runtime = Literal["cohort", "ray", "deploy"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One simulated run.
+    """One run.
 
     Attributes:
         data: Name of the data set.
@@ -33,6 +33,7 @@ class Request:
         seed: Keys everything random, noise included; None draws from the system.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
+        fleet: Folder of the fleet that carries the run; runtime ``deploy``, and no other, has one.
     """
 
     data: str = "complete-journey"
@@ -47,6 +48,7 @@ class Request:
     seed: int | None = None
     name: str | None = None
     runs: Path = Path("runs")
+    fleet: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.
@@ -68,14 +70,23 @@ class Request:
         if self.mechanism not in (None, "blt", "gaussian"):
             raise UsageError("--mechanism must be blt or gaussian")
         check_seed(self.runtime, self.seed)
-        if self.runtime not in ("cohort", "ray"):
-            raise UsageError(
-                "--runtime must be cohort or ray: a fleet (deploy) is not started from here"
-            )
+        self._check_runtime()
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(
                 "--name must start with a letter or digit and hold letters, digits, '.', '_', '-'",
                 fix="choose another name",
+            )
+
+    def _check_runtime(self) -> None:
+        if self.fleet is None and self.runtime not in ("cohort", "ray"):
+            raise UsageError(
+                "--runtime must be cohort or ray: a fleet (deploy) is not started from here",
+                fix="train on a fleet with homebody train --fleet",
+            )
+        if self.fleet is not None and self.runtime != "deploy":
+            raise UsageError(
+                "the run is a simulation, no fleet carries it",
+                fix="continue it with homebody simulate --resume",
             )
 
     def run_name(self) -> str:

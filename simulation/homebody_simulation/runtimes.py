@@ -32,6 +32,7 @@ from homebody_privacy.stream import derive_key
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
 from homebody_simulation.cost import Meter, metered
+from homebody_simulation.flower_project import write_project
 from homebody_simulation.grid import CohortGrid, app_cohort
 from homebody_simulation.setup import Prepared
 
@@ -218,36 +219,7 @@ def _write_app(prepared: Prepared, work: Path, population: Path) -> Path:
         "record-key": derive_key(key, "device-records").hex(),
         "participation": str(devices_folder(prepared).resolve()),
     }
-    app = work / "app"
-    app.mkdir()
-    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-    (app / "README.md").write_text("A homebody run.\n", "utf-8")
-    (app / "pyproject.toml").write_text(_APP.format(settings="\n".join(lines)), "utf-8")
-    return app
-
-
-_APP = """[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "homebody-run"
-version = "1.0.0"
-description = "A run of homebody: configuration, no code."
-license = "Apache-2.0"
-dependencies = []
-
-[tool.flwr.app]
-publisher = "homebody"
-fab-include = ["README.md"]
-
-[tool.flwr.app.components]
-serverapp = "homebody_server.flower_app:app"
-clientapp = "homebody_client.flower_app:app"
-
-[tool.flwr.app.config]
-{settings}
-"""
+    return write_project(work / "app", settings)
 
 
 @contextmanager

@@ -186,7 +186,7 @@ def _description(
     request: Request, dataset: Dataset, model_spec: ModelSpec, spec: RunSpec
 ) -> Mapping[str, Any]:
     asked = asdict(replace(request, options={}))
-    del asked["config_file"], asked["runs"], asked["name"]
+    del asked["config_file"], asked["runs"], asked["name"], asked["fleet"]
     return {
         "schema": "run/1",
         "request": {**asked, "options": json.loads(json.dumps(dict(request.options)))},
