@@ -118,13 +118,17 @@ class Budget:
         """
         self._ledger.release(round, digest, unclipped)
 
-    def void(self, round: int) -> None:  # noqa: A002 - glossary
+    def void(self, round: int, reason: str | None = None) -> None:  # noqa: A002 - glossary
         """Close the open round without a release; its charge stands.
 
+        Args:
+            round: The open round.
+            reason: Why, as a code; never a count.
+
         Raises:
-            ValueError: If the round is not open.
+            ValueError: If the round is not open or ``reason`` is no code.
         """
-        self._ledger.void(round)
+        self._ledger.void(round, reason)
 
     def spent(self) -> float:
         """Return an upper bound of what all runs spent so far, opened rounds included."""

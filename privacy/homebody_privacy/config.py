@@ -99,9 +99,17 @@ class Aggregation(BaseModel):
 
     model_config = STRICT
 
-    report_goal: int = Field(ge=1)
-    """Replies a round needs; with fewer it is void. Not with ``gaussian``: a decision that
-    depends on the secret number of devices would be a release."""
+    secagg: bool = True
+    """Whether replies are summed by secure aggregation: a deployment must, a simulation may."""
+    max_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of the nodes of a secure sum that may vanish without making it void."""
+    max_corrupt: float = Field(default=0.1, ge=0, lt=1)
+    """Share of them that may work against the others, together with the server."""
+    min_nodes: int = Field(default=3, ge=3)
+    """Nodes a secure sum needs; with fewer it is void: a sum of one or two is no secret."""
+    report_goal: int | None = Field(default=None, ge=1)
+    """Replies a round needs; with fewer it is void. By default none. Not with ``gaussian``: a
+    decision that depends on the secret number of devices would be a release."""
 
 
 class PrivacyConfig(BaseModel):
@@ -125,8 +133,8 @@ class PrivacyConfig(BaseModel):
     """Figures about people that may be released, by name; by default none."""
     consent: Consent = Field(default_factory=Consent)
     """How long an answer holds; by default as ``[consent]`` says."""
-    aggregation: Aggregation | None = None
-    """How replies are put together; by default every reply counts and no round is void."""
+    aggregation: Aggregation = Field(default_factory=Aggregation)
+    """How replies are put together; by default by secure aggregation, without a goal."""
 
     @model_validator(mode="after")
     def _refuse_unknown_purposes(self) -> Self:
@@ -175,7 +183,7 @@ class PrivacyConfig(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_a_goal_for_secret_cohorts(self) -> Self:
-        if self.aggregation is None:
+        if self.aggregation.report_goal is None:
             return self
         if self.dp.mechanism == "gaussian":
             raise ValueError(

@@ -27,7 +27,16 @@ from .anchor import START, AnchorBook, Mark, check
 from .charges import Charge
 from .durable import sync_folder
 from .errors import IntegrityError, UsageError
-from .ledger_record import Answer, Header, Intent, LedgerRecord, Purchase, Release, Void
+from .ledger_record import (
+    Answer,
+    Header,
+    Intent,
+    LedgerRecord,
+    Purchase,
+    Release,
+    Unanswered,
+    Void,
+)
 
 _ROOT: Final = bytes(32)  # stands before the first entry
 _MOST_INTEGER: Final = 2**53 - 1  # of canonical JSON
@@ -183,13 +192,17 @@ class Ledger:
         """
         self._append(Release(round=round, model=model, unclipped=unclipped))
 
-    def void(self, round: int) -> None:  # noqa: A002 - glossary
+    def void(self, round: int, reason: str | None = None) -> None:  # noqa: A002 - glossary
         """Close the open round without a release; what it was charged stays charged.
 
+        Args:
+            round: The last opened round.
+            reason: Why, as a code; never a count.
+
         Raises:
-            ValueError: If ``round`` is not open.
+            ValueError: If ``round`` is not open or ``reason`` is no code.
         """
-        self._append(Void(round=round))
+        self._append(Void(round=round, reason=reason))
 
     def purchase(self, name: str, charge: Charge) -> None:
         """Charge what is no round, on disk, before anything of it is released.
@@ -214,6 +227,18 @@ class Ledger:
             ValueError: If nothing of that name is open.
         """
         self._append(Answer(name=name, values=dict(values)))
+
+    def unanswered(self, name: str, reason: str) -> None:
+        """Enter that nothing was released for a purchase; its charge stands.
+
+        Args:
+            name: The purchase.
+            reason: Why, as a code; never a count.
+
+        Raises:
+            ValueError: If nothing of that name is open or ``reason`` is no code.
+        """
+        self._append(Unanswered(name=name, reason=reason))
 
     def _append(self, entry: BaseModel) -> None:
         values = entry.model_dump(mode="json")

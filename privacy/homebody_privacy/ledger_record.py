@@ -6,9 +6,10 @@ entry          meaning
 ``header``     what the run promised; first and once
 ``purchase``   a charge for what is no round: a whole correlated run, tuning, a metric
 ``answer``     the noised figures a purchase released
+``unanswered`` nothing was released for a purchase; its charge stands
 ``intent``     round t was charged and may start; without a charge a purchase paid for it
 ``release``    round t's model was released
-``void``       round t ended without a release; its charge stands
+``void``       round t ended without a release, and why; its charge stands
 =============  ==================================================================================
 """
 
@@ -21,6 +22,7 @@ from .charges import Charge, charge_from_dict
 
 _STRICT: Final = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 _DIGEST: Final = r"^[0-9a-f]{64}$"
+_REASON: Final = r"^[a-z][a-z0-9-]*$"
 
 
 class Header(BaseModel):
@@ -80,6 +82,8 @@ class Void(BaseModel):
 
     kind: Literal["void"] = "void"
     round: int = Field(ge=1)
+    reason: str | None = Field(default=None, pattern=_REASON)
+    """A code, never a count; None in ledgers of before there were reasons."""
 
 
 class Purchase(BaseModel):
@@ -102,6 +106,16 @@ class Answer(BaseModel):
     values: dict[str, float]
 
 
+class Unanswered(BaseModel):
+    """A purchase for which nothing was released."""
+
+    model_config = _STRICT
+
+    kind: Literal["unanswered"] = "unanswered"
+    name: str = Field(min_length=1)
+    reason: str = Field(pattern=_REASON)
+
+
 class LedgerRecord:
     """What a ledger says.
 
@@ -119,7 +133,9 @@ class LedgerRecord:
         "opened",
         "released",
         "round_charge",
+        "unanswered",
         "unclipped",
+        "void_reasons",
         "voids",
     )
 
@@ -140,8 +156,12 @@ class LedgerRecord:
         """Released, noised share of updates below the clip norm, round by round."""
         self.voids = 0
         """How many rounds ended without a release."""
+        self.void_reasons: dict[int, str | None] = {}
+        """Why, by round: a code; None where the ledger is older than reasons."""
         self.answers: dict[str, dict[str, float]] = {}
         """Released figures of each purchase that was answered."""
+        self.unanswered: dict[str, str] = {}
+        """Why nothing was released for a purchase: a code, by purchase."""
         self._charges: list[Charge] = []
         self._purchases: dict[str, Charge] = {}
 
@@ -169,7 +189,9 @@ class LedgerRecord:
             case "purchase":
                 self._check_purchase(Purchase.model_validate(entry))
             case "answer":
-                self._check_answer(Answer.model_validate(entry))
+                self._check_answer(Answer.model_validate(entry).name)
+            case "unanswered":
+                self._check_answer(Unanswered.model_validate(entry).name)
             case other:
                 raise ValueError(f"{other!r} is no entry of a ledger")
 
@@ -193,11 +215,14 @@ class LedgerRecord:
             case "void":
                 self.closed = entry["round"]
                 self.voids += 1
+                self.void_reasons[entry["round"]] = entry.get("reason")
                 self.unclipped.append(None)
             case "purchase":
                 charge = charge_from_dict(entry["charge"])
                 self._purchases[entry["name"]] = charge
                 self._charges.append(charge)
+            case "unanswered":
+                self.unanswered[entry["name"]] = entry["reason"]
             case _:
                 self.answers[entry["name"]] = dict(entry["values"])
         self.entries += 1
@@ -225,6 +250,6 @@ class LedgerRecord:
         if charge_from_dict(purchase.charge).squared_loss == 0.0:
             raise ValueError("a purchase must be for at least one release")
 
-    def _check_answer(self, answer: Answer) -> None:
-        if answer.name not in self._purchases or answer.name in self.answers:
-            raise ValueError(f"{answer.name!r} is not open: nothing may be answered for it")
+    def _check_answer(self, name: str) -> None:
+        if name not in self._purchases or name in self.answers or name in self.unanswered:
+            raise ValueError(f"{name!r} is not open: nothing may be answered for it")

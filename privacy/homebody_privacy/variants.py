@@ -122,7 +122,7 @@ def _checked(config: PrivacyConfig, changes: dict[str, Any]) -> PrivacyConfig:
     values = config.model_dump(by_alias=True)
     values["dp"] |= changes
     if changes["mechanism"] == "gaussian":
-        values["aggregation"] = None
+        values["aggregation"]["report_goal"] = None
     try:
         return PrivacyConfig.model_validate(values)
     except ValidationError as error:

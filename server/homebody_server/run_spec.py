@@ -11,6 +11,7 @@ from homebody_privacy.mechanisms import BltMechanism, GaussianMechanism, Mechani
 from homebody_server.release import ServerOptimizer
 
 _SAMPLER_SHARE = 1e-3
+_LEAST_NODES = 3
 SAMPLER_EPSILON = 1e-6
 """What the noise sampler may add to epsilon; the plan leaves room for it."""
 
@@ -91,6 +92,10 @@ class RunSpec:
         tuning_runs: Runs like this one, made on the same people, that are in no ledger.
         seeded: Whether the noise follows from a seed; a deployment refuses such a run.
         runtime: How the apps run.
+        secagg: Whether replies are sealed and summed by secure aggregation.
+        max_corrupt: Share of the nodes of a secure sum that may work against the others.
+        max_dropout: Share of them that may vanish.
+        min_nodes: Nodes it needs.
         run_id: Identity of the run, as devices count by it; empty for the folder's name.
     """
 
@@ -123,6 +128,10 @@ class RunSpec:
     tuning_runs: int = 0
     seeded: bool = False
     runtime: str = "cohort"
+    secagg: bool = False
+    max_corrupt: float = 0.1
+    max_dropout: float = 0.3
+    min_nodes: int = 3
     run_id: str = ""
 
     def __post_init__(self) -> None:
@@ -141,6 +150,10 @@ class RunSpec:
             raise ValueError("no decision may depend on a secret count: no report_goal")
         if self.mechanism == "blt" and self.ceiling is not None and not self.theta:
             raise ValueError("a blt run needs theta and omega")
+        if not (0.0 <= self.max_corrupt < 1.0 and 0.0 <= self.max_dropout < 1.0):
+            raise ValueError("max_corrupt and max_dropout must be at least 0 and below 1")
+        if self.min_nodes < _LEAST_NODES:
+            raise ValueError(f"min_nodes must be at least {_LEAST_NODES}: fewer keep no secret")
 
     @property
     def accounted_delta(self) -> float:
@@ -165,6 +178,11 @@ class RunSpec:
             min_separation=self.min_separation,
             max_rounds=self.max_rounds_per_device or self.rounds,
         )
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of a word of a secure sum of updates: 32 where the largest cohort fits it."""
+        return 32 if self.cohort_cap <= self.lattice.max_devices else 64
 
     def learning_rate_at(self, number: int) -> float:
         """Return the server learning rate of a round, from 1."""

@@ -12,9 +12,10 @@ import pytest
 import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from typing_extensions import Buffer
 
+from homebody_privacy import ledger as ledger_module
 from homebody_privacy.charges import PoissonRounds
 from homebody_privacy.errors import IntegrityError, UsageError
 from homebody_privacy.ledger import Ledger, read_ledger
@@ -34,7 +35,7 @@ def path(tmp_path: Path, header: Header, charge: Build) -> Path:
             if number == 1:
                 ledger.release(number, MODEL)
             if number == 2:
-                ledger.void(number)
+                ledger.void(number, "too-few-nodes")
     return path
 
 
@@ -68,7 +69,32 @@ def test_pf_24_the_file_holds_the_schema_and_nothing_of_time_or_who_came(path: P
     }  # fmt: skip
     assert set(entries[1]) == {"kind", "round", "charge"}
     assert set(entries[2]) == {"kind", "round", "model", "unclipped"}
-    assert set(entries[4]) == {"kind", "round"}
+    assert set(entries[4]) == {"kind", "round", "reason"}
+
+
+class VoidWithoutReason(BaseModel):
+    """The entry of a void round as it was written before there were reasons."""
+
+    kind: str = "void"
+    round: int
+
+
+def test_a_void_round_of_a_ledger_older_than_reasons_is_read(
+    tmp_path: Path, header: Header, charge: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "Void", VoidWithoutReason)
+    path = tmp_path / "old.jsonl"
+    with Ledger.create(path, header) as ledger:
+        ledger.intend(1, charge())
+        ledger.void(1)
+    assert "reason" not in path.read_text()
+    record, _ = read_ledger(path)
+    assert (record.closed, record.voids, record.void_reasons) == (1, 1, {1: None})
+
+
+def test_a_ledger_says_why_a_round_was_void(path: Path) -> None:
+    record, _ = read_ledger(path)
+    assert (record.voids, record.void_reasons) == (1, {2: "too-few-nodes"})
 
 
 def test_an_entry_is_on_disk_before_the_call_returns(

@@ -122,6 +122,23 @@ def test_figures_may_be_bought_while_a_round_is_open(ledger: Ledger, charge: Bui
     assert ledger.record.round_charge == charge()
 
 
+def test_a_figure_is_answered_or_said_to_be_unanswered_and_never_both(ledger: Ledger) -> None:
+    for name in ("metrics/a/1", "metrics/b/1"):
+        ledger.purchase(name, FIGURE)
+    ledger.answer("metrics/a/1", {"a": 1.0})
+    ledger.unanswered("metrics/b/1", "quorum")
+    for name in ("metrics/a/1", "metrics/b/1", "metrics/c/1"):
+        with pytest.raises(ValueError, match="not open"):
+            ledger.unanswered(name, "quorum")
+        with pytest.raises(ValueError, match="not open"):
+            ledger.answer(name, {})
+    assert ledger.charges() == [FIGURE, FIGURE]
+    assert (ledger.record.answers, ledger.record.unanswered) == (
+        {"metrics/a/1": {"a": 1.0}},
+        {"metrics/b/1": "quorum"},
+    )
+
+
 def test_shares_of_updates_within_the_clip_norm_are_kept_round_by_round(
     ledger: Ledger, charge: Build
 ) -> None:
@@ -146,6 +163,8 @@ def test_shares_of_updates_within_the_clip_norm_are_kept_round_by_round(
         {"kind": "intent", "round": 1, "charge": {}},
         {"kind": "intent", "round": 1, "charge": None, "time": 1},
         {"kind": "void", "round": 0},
+        {"kind": "void", "round": 1, "reason": "7 of 9"},
+        {"kind": "unanswered", "name": "run", "reason": None},
         {"kind": "release", "round": 1, "model": MODEL, "unclipped": "0.5"},
         {"kind": "purchase", "name": "run", "charge": None},
         {"kind": "answer", "name": "run", "values": {"a": "1"}},
@@ -176,9 +195,11 @@ def steps(draws: Sequence[int], charge: Build, correlated: BuildRun) -> list[Ste
                 calls.append(("release", (opened, MODEL, number / 100 if number % 2 else None)))
             case 2 if is_open:
                 is_open = False
-                calls.append(("void", (opened,)))
+                calls.append(("void", (opened, "quorum" if number % 2 else None)))
             case 3 if answered < len(bought):
-                calls.append(("answer", (bought[answered], {"figure": number / 7})))
+                name = bought[answered]
+                answer = ("answer", (name, {"figure": number / 7}))
+                calls.append(("unanswered", (name, "quorum")) if number % 4 else answer)
                 answered += 1
             case _:
                 name = "run" if "run" not in bought else f"metrics/figure/{len(bought)}"
@@ -191,7 +212,8 @@ def steps(draws: Sequence[int], charge: Build, correlated: BuildRun) -> list[Ste
 def shown(record: LedgerRecord) -> dict[str, Any]:
     """Return all a record says."""
     names = ("header", "entries", "opened", "closed", "released", "round_charge", "unclipped")
-    return {name: getattr(record, name) for name in (*names, "voids", "answers")} | {
+    more = ("voids", "void_reasons", "answers", "unanswered")
+    return {name: getattr(record, name) for name in (*names, *more)} | {
         "charges": record.charges(),
         "bought": {
             n: record.bought(n) for n in ("run", *(f"metrics/figure/{i}" for i in range(9)))

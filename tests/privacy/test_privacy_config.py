@@ -227,14 +227,37 @@ def test_pf_10_a_goal_for_secret_cohorts_is_refused(load: Load, load_blt: Load) 
     goal = "[aggregation]\nreport_goal = {}\n"
     with pytest.raises(InvalidFileError, match="no decision may"):
         load(new=goal.format(1))
-    aggregation = load_blt(new=goal.format(100)).aggregation
-    assert aggregation is not None
-    assert aggregation.report_goal == 100
+    assert load_blt(new=goal.format(100)).aggregation.report_goal == 100
     with pytest.raises(InvalidFileError, match=r"report_goal must be at most dp\.cohort_size"):
         load_blt(new=goal.format(101))
     with pytest.raises(InvalidFileError, match=r"aggregation\.report_goal"):
         load_blt(new=goal.format(0))
-    assert load().aggregation is None
+    assert load().aggregation.report_goal is None
+
+
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ("min_nodes = 2", "greater than or equal to 3"),
+        ("max_dropout = 1.0", "less than 1"),
+        ("max_corrupt = nan", "finite"),
+        ("secagg = 1", "boolean"),
+    ],
+)
+def test_pf_33_a_secure_sum_of_too_few_or_without_bounds_is_refused(
+    load: Load, line: str, refusal: str
+) -> None:
+    with pytest.raises(InvalidFileError, match=refusal):
+        load(new=f"[aggregation]\n{line}\n")
+
+
+def test_replies_are_summed_securely_unless_the_file_says_otherwise(load: Load) -> None:
+    usual = load().aggregation
+    assert (usual.secagg, usual.max_dropout, usual.max_corrupt) == (True, 0.3, 0.1)
+    assert usual.min_nodes == 3
+    other = load(new="[aggregation]\nsecagg = false\nmin_nodes = 8\n")
+    assert (other.aggregation.secagg, other.aggregation.min_nodes) == (False, 8)
+    assert other.digest() != load().digest()
 
 
 def test_a_separation_the_population_cannot_keep_is_infeasible(load_blt: Load) -> None:

@@ -58,7 +58,7 @@ def test_a_file_of_correlated_noise_gets_the_premises_of_secret_coins(load_blt: 
     config = load_blt("cohort_cap = 150", "cohort_cap = 100\nnoise_multiplier = 3.5")
     with_goal = PrivacyConfig.model_validate(
         config.model_dump(by_alias=True)
-        | {"aggregation": {"report_goal": 60}}
+        | {"aggregation": {"report_goal": 60, "min_nodes": 4}}
         | {"dp": config.dp.model_dump() | {"blt": PARAMETERS.to_dict()}}
     )
     changed = variant(with_goal, population=PEOPLE, mechanism="gaussian")
@@ -67,7 +67,7 @@ def test_a_file_of_correlated_noise_gets_the_premises_of_secret_coins(load_blt: 
     assert (dp.min_separation, dp.max_rounds_per_device) == (1, 100)
     assert dp.cohort_cap == 150  # 100 + 5 * sqrt(100)
     assert (dp.noise_multiplier, dp.blt) == (None, None)
-    assert changed.aggregation is None
+    assert (changed.aggregation.report_goal, changed.aggregation.min_nodes) == (None, 4)
 
 
 def test_the_cap_of_secret_coins_is_the_files_and_is_kept_to(load: Load) -> None:
@@ -108,7 +108,8 @@ def test_noise_that_was_solved_for_other_figures_is_solved_anew(load: Load, load
 
 
 def test_a_goal_that_the_new_cohort_cannot_meet_is_refused(load_blt: Load) -> None:
-    assert variant(load_blt(new=GOAL), population=PEOPLE, cohort_size=60).aggregation is not None
+    changed = variant(load_blt(new=GOAL), population=PEOPLE, cohort_size=60)
+    assert changed.aggregation.report_goal == 60
     with pytest.raises(
         PolicyViolationError, match=r"breaks a rule of privacy\.toml: .*report_goal"
     ):

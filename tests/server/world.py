@@ -314,7 +314,12 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
         }
         for metric in spec.metrics
     }
-    values["aggregation"] = {"report_goal": spec.report_goal} if spec.report_goal else None
+    values["aggregation"] = {
+        "report_goal": spec.report_goal or None,
+        "max_corrupt": spec.max_corrupt,
+        "max_dropout": spec.max_dropout,
+        "min_nodes": spec.min_nodes,
+    }
     return PrivacyConfig.model_validate(values)
 
 
