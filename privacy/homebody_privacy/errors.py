@@ -13,6 +13,7 @@ HomebodyError              1  (abstract)
 ├ InfeasibleError         12  infeasible         more devices or a larger epsilon
 ├ ConsentMissingError     13  consent-missing    ask the person; never retry
 ├ IntegrityError          14  integrity-failure  do not use the file; keep it
+│ └ SealRefusedError      14  seal-refused       drop the message; never use a part of it
 └ TooFewDevicesError      15  too-few-devices    wait; the round is void
 ======================  ====  =================  ==========================================
 
@@ -20,7 +21,10 @@ Codes are never reused. A message says what and why, names field and file, and n
 data, keys or vectors.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:  # the package raises these errors, so it is never loaded from here
+    from .secagg.reasons import AbortReason, VoidReason
 
 
 class HomebodyError(Exception):
@@ -125,9 +129,60 @@ class IntegrityError(HomebodyError):
     fix = "do not use the file; keep it"
 
 
+class SealRefusedError(IntegrityError):
+    """A message that its sender did not seal so, or that is not for here and now.
+
+    Args:
+        reason: Stable short name of what is wrong, such as ``bad-signature``. Public.
+    """
+
+    exit_code = 14
+    code = "seal-refused"
+    fix = "drop the message; never use a part of it"
+
+    def __init__(self, reason: str) -> None:
+        """Say the reason and nothing of the message."""
+        super().__init__(f"a message was refused: {reason}")
+        self.reason = reason
+
+
+class SecAggAbortError(IntegrityError):
+    """A secure sum this node left, and will not go back to.
+
+    Args:
+        reason: Which check failed. Public; it names no node.
+    """
+
+    exit_code = 14
+    code = "secagg-abort"
+    fix = "do not answer this server; tell its operator"
+
+    def __init__(self, reason: "AbortReason") -> None:
+        """Keep the reason beside the words."""
+        super().__init__(f"this node left the secure sum: {reason}")
+        self.reason = reason
+
+
 class TooFewDevicesError(HomebodyError):
     """A round without enough replies."""
 
     exit_code = 15
     code = "too-few-devices"
     fix = "wait; the round is void"
+
+
+class RoundVoidError(TooFewDevicesError):
+    """A secure sum that cannot be opened any more, by anybody.
+
+    Args:
+        reason: What was missing. Public; it names no node and no count.
+    """
+
+    exit_code = 15
+    code = "round-void"
+    fix = "wait; the next round starts anew"
+
+    def __init__(self, reason: "VoidReason") -> None:
+        """Keep the reason beside the words."""
+        super().__init__(f"the secure sum is void: {reason}")
+        self.reason = reason
