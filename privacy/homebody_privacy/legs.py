@@ -22,6 +22,8 @@ decline     as a reply to any of them   --                      ``Decline``, JSO
 """
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,6 +65,18 @@ BROADCAST: Final = "broadcast"
 
 CIPHERTEXT: Final = "ciphertext"
 """Key of its one array, uint8."""
+
+
+WORK_BLOCK: Final = 4096
+"""A ``Work`` is padded to a multiple of this many bytes: its length hardly tells who is asked."""
+
+_KEY_HEX: Final = 2 * 32
+_RECIPIENT_HEX: Final = 2 * 1216
+_MOST: Final = 2**53 - 1
+_LONGEST_RUN: Final = 255
+_HEX: Final = re.compile(r"[0-9a-f]*")
+_CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_WORDS: Final = (32, 64)
 
 
 class _JsonBody:
@@ -119,6 +133,17 @@ class Announcement(_JsonBody):
     example_key: str = field(repr=False)
     not_after: int
 
+    def __post_init__(self) -> None:
+        """Refuse what announces no run."""
+        if not 0 < len(self.run.encode()) <= _LONGEST_RUN:
+            raise ValueError(f"run must have 1 to {_LONGEST_RUN} bytes of UTF-8")
+        _check_hex(_RECIPIENT_HEX, recipient=self.recipient)
+        _check_hex(_KEY_HEX, config_sha256=self.config_sha256, example_key=self.example_key)
+        _check_from(0, session=self.session, not_after=self.not_after)
+        _check_from(1, devices=self.devices, lattice_bits=self.lattice_bits)
+        if not 0 < self.clip_norm < math.inf:
+            raise ValueError("clip_norm must be positive and finite")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrolment(_JsonBody):
@@ -131,6 +156,14 @@ class Enrolment(_JsonBody):
 
     certificate: str = field(repr=False)
     devices: list[int] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a device no population has, and one device twice."""
+        _check_hex(len(self.certificate) // 2 * 2, certificate=self.certificate)
+        if any(device < 0 for device in self.devices):
+            raise ValueError("devices are numbers from 0")
+        if len(set(self.devices)) != len(self.devices):
+            raise ValueError("a node may not name a device twice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +184,13 @@ class Opening(_JsonBody):
     word_bits: int
     metric: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what opens no session."""
+        _check_from(1, round=self.round, length=self.length)
+        _check_hex(_RECIPIENT_HEX, recipient=self.recipient)
+        if self.word_bits not in _WORDS:
+            raise ValueError(f"word_bits must be one of {_WORDS}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
@@ -167,22 +207,43 @@ class Work:
     forwarded: bytes = field(repr=False)
     content_key: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        """Refuse a key no model has."""
+        if len(self.content_key) != _KEY_HEX // 2:
+            raise ValueError(f"content_key must have {_KEY_HEX // 2} bytes")
+
     def to_bytes(self) -> bytes:
-        """Return the three parts, each behind its length."""
-        return pack(rfc8785.dumps(dict(self.asked)), self.forwarded, self.content_key)
+        """Return the three parts and zeros, each behind its length.
+
+        The zeros fill up to a multiple of ``WORK_BLOCK`` bytes.
+        """
+        parts = rfc8785.dumps(dict(self.asked)), self.forwarded, self.content_key
+        return pack(*parts, bytes(-len(pack(*parts, b"")) % WORK_BLOCK))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """Read what ``to_bytes`` wrote; ``ValueError`` for anything else."""
-        asked, forwarded, content_key = unpack(content, 3)
-        return cls(asked=_object(asked), forwarded=forwarded, content_key=content_key)
+        asked, forwarded, content_key, _ = unpack(content, 4)
+        work = cls(asked=_object(asked), forwarded=forwarded, content_key=content_key)
+        if work.to_bytes() != content:
+            raise ValueError("the work is not filled up as it should be")
+        return work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decline(_JsonBody):
-    """A node does not take part, or no longer: a code and nothing else."""
+    """A node does not take part, or no longer: a code and nothing else.
+
+    Attributes:
+        code: Code of an error class, such as ``consent-missing``.
+    """
 
     code: str
+
+    def __post_init__(self) -> None:
+        """Refuse text: a reason in words could say something of the person."""
+        if _CODE.fullmatch(self.code) is None:
+            raise ValueError("code must be lower-case letters, digits and hyphens, 63 at most")
 
 
 def pack(*parts: bytes) -> bytes:
@@ -211,6 +272,18 @@ def unpack(content: bytes, count: int) -> tuple[bytes, ...]:
     if at != len(content):
         raise ValueError("bytes are left over at the end of the message")
     return tuple(parts)
+
+
+def _check_hex(digits: int, **texts: str) -> None:
+    for name, text in texts.items():
+        if len(text) != digits or _HEX.fullmatch(text) is None:
+            raise ValueError(f"{name} must be {digits} lower-case hex digits")
+
+
+def _check_from(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if not least <= number <= _MOST:
+            raise ValueError(f"{name} must be an integer from {least} to 2**53 - 1")
 
 
 def _object(content: bytes) -> dict[str, Any]:
