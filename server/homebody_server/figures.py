@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 
-from homebody_models.device_metrics import figure_names, means
+from homebody_models.device_metrics import means
 from homebody_privacy import messages
 from homebody_privacy.lattice import FIGURES
 from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream
 from homebody_server.cohorts import by_node
-from homebody_server.replies import integers_of
+from homebody_server.release import Contribution
+from homebody_server.replies import Replies
 from homebody_server.run_spec import MetricPlan
 
 _AT_ONCE: Final = 4096  # devices of one message: their sum fits a 32-bit word
@@ -89,18 +90,33 @@ class FigureRound:
             replies: What came; malformed or larger than its devices can be, it counts as zero.
             stream: Keystream of this release alone. Secret.
         """
-        total = np.zeros(len(figure_names(self.plan.name)), np.int64)
-        for reply in replies:
-            key = (reply.metadata.src_node_id, reply.metadata.group_id)
-            devices = self._asked.pop(key, 0)
-            integers = integers_of(reply)
-            if devices and integers is not None and integers.shape == total.shape:
-                total += self._bounded(integers, devices)
+        return self.release_sum(self.received(replies), stream)
+
+    def received(self, replies: Iterable[Message]) -> Replies:
+        """Return the contributions of replies. Secret."""
+        return Replies(self._asked, list(replies), self.plan.length)
+
+    def release_sum(
+        self, contributions: Iterable[Contribution], stream: NoiseStream
+    ) -> dict[str, float]:
+        """Return the figures with noise, by name. Public.
+
+        Args:
+            contributions: Integers of the plan's ``length`` each; larger than their devices can
+                be, they count as zero.
+            stream: Keystream of this release alone. Secret.
+        """
+        total = np.zeros(self.plan.length, np.int64)
+        for contribution in contributions:
+            total += self._bounded(contribution)
         mechanism = GaussianMechanism(FIGURES, self.plan.noise_multiplier)
         noised = total + mechanism.noise(total.size, stream)
         return means(self.plan.name, FIGURES.decode(noised), len(self.hosts))
 
-    def _bounded(self, integers: npt.NDArray[np.int64], devices: int) -> npt.NDArray[np.int64]:
-        if FIGURES.is_within_bound(integers, devices=devices):
-            return integers
-        return np.zeros_like(integers)
+    @staticmethod
+    def _bounded(contribution: Contribution) -> npt.NDArray[np.int64]:
+        limit = contribution.devices * FIGURES.bound
+        squares = sum(int(value) ** 2 for value in contribution.integers)  # exact, a few numbers
+        if squares <= limit * limit:
+            return contribution.integers
+        return np.zeros_like(contribution.integers)

@@ -20,9 +20,10 @@ from homebody_privacy.mechanisms import BltMechanism, Mechanism
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.clipping_state import Clipping
 from homebody_server.cohorts import Cohorts, PoissonCohorts, SeparatedCohorts
+from homebody_server.gathering import Gatherer, Plain
 from homebody_server.noise_state import NoiseVault
 from homebody_server.release import Noise, Releaser
-from homebody_server.rounds import Observer, Spending, drive, enrol
+from homebody_server.rounds import Observer, Spending, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
@@ -70,6 +71,7 @@ def _train(
     if state.next_round > spec.rounds and not spec.metrics:
         return state
     key = folder.read_key()
+    gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
     mechanism = spec.mechanism_for(state.parameters.size)
     releaser = Releaser(
         spec.tensors.values(),
@@ -82,28 +84,30 @@ def _train(
         fine_bits=mechanism.fine_bits if isinstance(mechanism, BltMechanism) else None,
     )
     releaser.restore(dict(state.optimizer))
+    hosts = gatherer.enrol(spec.devices)
     strategy = HomebodyStrategy(
         run=spec.run_id or folder.name,
         config_digest=spec.config_digest,
-        cohorts=_cohorts(spec, enrol(grid, spec.devices, spec.deadline_s)),
+        cohorts=_cohorts(spec, hosts),
         releaser=releaser,
         streams=_streams(key, mechanism),
         deadline_s=spec.deadline_s,
         learning_rate=spec.learning_rate_at,
         report_goal=spec.report_goal,
         clipping=_clipping(spec, state),
+        everybody=spec.secagg and len(set(hosts.values())) < len(hosts),
     )
     return drive(
-        grid,
+        gatherer,
         strategy,
         releaser=releaser,
         first_round=state.next_round,
         rounds=spec.rounds,
-        deadline_s=spec.deadline_s,
         spending=spending,
         keep_noise=_noise_keeper(folder, key, mechanism, state.next_round - 1),
         save=folder.save_state,
         observe=observe,
+        interrupted=spec.runtime == "deploy" and spending.is_open(state.next_round),
     )
 
 

@@ -29,7 +29,11 @@ class Noise(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """Sum of the lattice integers of ``devices`` devices. Secret until noise is added."""
+    """Sum of the lattice integers of ``devices`` devices. Secret until noise is added.
+
+    Of a node's reply the server bounds the sum of that node's devices. Of a secure sum it sees no
+    part: the bound is that of the whole, and what one device added is bounded by that device.
+    """
 
     integers: Integers
     devices: int

@@ -1,10 +1,20 @@
-"""Read what a reply holds; anything but one array of integers is as if nobody had answered."""
+"""Read what replies hold; anything but one array of integers is as if nobody had answered."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Message
 
 from homebody_privacy import messages
+from homebody_server.release import Contribution
+
+_ASKING: Final = (messages.INVITATION, messages.QUESTION)
+
+Asked = Mapping[tuple[int, str], int]
+"""How many devices each message asks, by node and group of the message. Secret: participation."""
 
 
 def integers_of(reply: Message) -> npt.NDArray[np.int64] | None:
@@ -21,3 +31,47 @@ def integers_of(reply: Message) -> npt.NDArray[np.int64] | None:
     if integers.dtype not in (np.int32, np.int64):
         return None
     return integers.astype(np.int64)
+
+
+def asking_record(message: Message) -> Mapping[str, object]:
+    """Return the values of the invitation or the question a message holds."""
+    records = message.content.config_records
+    return next(records[name] for name in _ASKING if name in records)
+
+
+def devices_asked(messages_sent: Iterable[Message]) -> dict[tuple[int, str], int]:
+    """Return how many devices each message asks. Secret."""
+    asked = {}
+    for message in messages_sent:
+        devices = asking_record(message)[messages.DEVICES]
+        key = (message.metadata.dst_node_id, message.metadata.group_id)
+        asked[key] = len(devices) if isinstance(devices, list) else 0
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """The contributions of what came, decoded anew at each pass. Secret.
+
+    A node's first reply to a message is its only one: a second would be a second contribution.
+    What is malformed, or of another length, or was not asked for, is left out.
+
+    Attributes:
+        asked: Who was asked.
+        received: What came.
+        length: Integers of a contribution.
+    """
+
+    asked: Asked = field(repr=False)
+    received: Sequence[Message] = field(repr=False)
+    length: int
+
+    def __iter__(self) -> Iterator[Contribution]:
+        """Give each contribution once, in the order of the replies."""
+        waiting = dict(self.asked)
+        for reply in self.received:
+            key = (reply.metadata.src_node_id, reply.metadata.group_id)
+            devices = waiting.pop(key, 0)
+            integers = integers_of(reply)
+            if devices and integers is not None and integers.shape == (self.length,):
+                yield Contribution(integers, devices)

@@ -35,7 +35,7 @@ class TrainState:
         optimizer: Arrays of the server optimizer; empty before the first round.
         clip_norm: Clip norm of the next round, where it adapts; None for the config's.
         unclipped: Released share of the last round's updates within the clip norm, where it adapts.
-        void: Whether the last round ended without a release.
+        void: Why the last round ended without a release, as a code; None if it was released.
     """
 
     next_round: int
@@ -43,7 +43,7 @@ class TrainState:
     optimizer: Mapping[str, npt.NDArray[Any]] = field(repr=False)
     clip_norm: float | None = None
     unclipped: float | None = None
-    void: bool = False
+    void: str | None = None
 
     def digest(self) -> str:
         """Return the SHA-256 of the model, as hex: equal models have equal digests."""
@@ -163,7 +163,7 @@ class RunFolder:
             temporary,
             next_round=np.int64(state.next_round),
             parameters=state.parameters,
-            void=np.bool_(state.void),
+            void=np.str_(state.void or ""),
             allow_pickle=False,
             **arrays,
         )
@@ -191,10 +191,16 @@ class RunFolder:
                     optimizer,
                     clip_norm=_optional(arrays, "clip_norm"),
                     unclipped=_optional(arrays, "unclipped"),
-                    void=bool(arrays["void"]),
+                    void=_void_reason(arrays["void"]),
                 )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise IntegrityError(f"{file} cannot be read ({type(error).__name__})") from error
+
+
+def _void_reason(stored: npt.NDArray[Any]) -> str | None:
+    if stored.dtype == np.bool_:  # of before there were reasons, when there was one
+        return "report-goal" if stored else None
+    return str(stored) or None
 
 
 def _optional(arrays: Mapping[str, npt.NDArray[Any]], name: str) -> float | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from homebody_models.device_metrics import figure_names
 from homebody_privacy.blt import BltParameters, Participation
 from homebody_privacy.charges import Charge, CorrelatedRun, GaussianReleases, PoissonRounds
 from homebody_privacy.lattice import Lattice
@@ -42,6 +43,11 @@ class MetricPlan:
     noise_multiplier: float
     releases: int
     purpose: str = "metrics"
+
+    @property
+    def length(self) -> int:
+        """Integers of one device's contribution."""
+        return len(figure_names(self.name))
 
     def rounds(self, rounds: int) -> list[int]:
         """Return after which rounds of a run of that many it is released, evenly spread."""
@@ -150,10 +156,15 @@ class RunSpec:
             raise ValueError("no decision may depend on a secret count: no report_goal")
         if self.mechanism == "blt" and self.ceiling is not None and not self.theta:
             raise ValueError("a blt run needs theta and omega")
+        self._check_secure_sum()
+
+    def _check_secure_sum(self) -> None:
         if not (0.0 <= self.max_corrupt < 1.0 and 0.0 <= self.max_dropout < 1.0):
             raise ValueError("max_corrupt and max_dropout must be at least 0 and below 1")
         if self.min_nodes < _LEAST_NODES:
             raise ValueError(f"min_nodes must be at least {_LEAST_NODES}: fewer keep no secret")
+        if self.secagg and self.cohort_cap > self.lattice.max_devices:
+            raise ValueError("the largest cohort's secure sum would not fit 32 bits")
 
     @property
     def accounted_delta(self) -> float:
@@ -178,11 +189,6 @@ class RunSpec:
             min_separation=self.min_separation,
             max_rounds=self.max_rounds_per_device or self.rounds,
         )
-
-    @property
-    def word_bits(self) -> int:
-        """Bits of a word of a secure sum of updates: 32 where the largest cohort fits it."""
-        return 32 if self.cohort_cap <= self.lattice.max_devices else 64
 
     def learning_rate_at(self, number: int) -> float:
         """Return the server learning rate of a round, from 1."""

@@ -93,11 +93,15 @@ class Charged:
         """Write the round's charge ahead of it, or raise; opening a round again is free."""
         self._budget.open(number, self._spec.round_charge())
 
+    def is_open(self, number: int) -> bool:
+        """Tell whether a round was opened and neither released nor void."""
+        return self._ledger.record.closed < number <= self._ledger.record.opened
+
     def close(self, state: TrainState) -> None:
         """Record how the round that led to a state ended: with its model, or void."""
         number = state.next_round - 1
         if state.void:
-            self._budget.void(number)
+            self._budget.void(number, state.void)
         else:
             self._budget.release(number, state.digest(), state.unclipped)
 
@@ -114,11 +118,12 @@ class Charged:
             raise IntegrityError("the ledger and the saved model disagree on the last release")
 
     def figures_due(self, number: int) -> list[MetricPlan]:
-        """Charge the figures to be released after a round, and return those without answer."""
+        """Charge the figures to be released after a round, and return those still open."""
         due = []
+        closed = {**self._ledger.record.answers, **self._ledger.record.unanswered}
         for plan in self._spec.metrics:
             name = plan.purchase(number)
-            if number in plan.rounds(self._spec.rounds) and name not in self._ledger.record.answers:
+            if number in plan.rounds(self._spec.rounds) and name not in closed:
                 self._budget.purchase(name, plan.charge())
                 due.append(plan)
         return due
@@ -126,6 +131,10 @@ class Charged:
     def answer(self, number: int, plan: MetricPlan, values: Mapping[str, float]) -> None:
         """Record a released figure."""
         self._ledger.answer(plan.purchase(number), values)
+
+    def unanswered(self, number: int, plan: MetricPlan, reason: str) -> None:
+        """Record that a figure was charged and not released, and why."""
+        self._ledger.unanswered(plan.purchase(number), reason)
 
 
 class Uncharged:
@@ -137,6 +146,11 @@ class Uncharged:
     def open(self, number: int) -> None:
         """Charge nothing."""
         del number
+
+    def is_open(self, number: int) -> bool:
+        """Tell nothing of interrupted rounds: none are recorded."""
+        del number
+        return False
 
     def close(self, state: TrainState) -> None:
         """Record nothing."""
@@ -150,4 +164,9 @@ class Uncharged:
     def answer(self, number: int, plan: MetricPlan, values: Mapping[str, float]) -> None:
         """Refuse: no figure is released."""
         del number, plan, values
+        raise IntegrityError("a run without differential privacy releases no figures")
+
+    def unanswered(self, number: int, plan: MetricPlan, reason: str) -> None:
+        """Refuse: no figure is asked for."""
+        del number, plan, reason
         raise IntegrityError("a run without differential privacy releases no figures")

@@ -1,6 +1,6 @@
 """homebody's rounds on Flower's strategy hooks: whom to ask, and what to make of the answers."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from homebody_server.clipping_state import Clipping
 from homebody_server.cohorts import Cohorts, Coins, by_node
 from homebody_server.figures import FigureRound
 from homebody_server.release import Contribution, Noise, Releaser
-from homebody_server.replies import integers_of
+from homebody_server.replies import Replies, devices_asked
 from homebody_server.run_spec import MetricPlan
 
 
@@ -61,6 +61,8 @@ class HomebodyStrategy(Strategy):
         learning_rate: Server learning rate by round; None keeps the releaser's.
         report_goal: Devices without whose replies a round is void; 0 for none.
         clipping: Where an adaptive clip norm stands; None if it is fixed.
+        everybody: Ask every node each round, and those without a drawn device for nothing: where
+            replies are only seen as a sum, so that nobody sees whose devices were drawn.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class HomebodyStrategy(Strategy):
         learning_rate: Callable[[int], float] | None = None,
         report_goal: int = 0,
         clipping: Clipping | None = None,
+        everybody: bool = False,
     ) -> None:
         """Keep the parts; nothing is drawn yet."""
         self._run = run
@@ -85,9 +88,10 @@ class HomebodyStrategy(Strategy):
         self._deadline_s = deadline_s
         self._learning_rate = learning_rate
         self._report_goal = report_goal
+        self._everybody = everybody
         self.clipping = clipping
         """Where an adaptive clip norm stands for the next round; None if it is fixed."""
-        self._asked: dict[int, int] = {}
+        self._asked: Mapping[tuple[int, str], int] = {}
         self._figure: FigureRound | None = None
         if clipping is not None:
             releaser.use_lattice(clipping.lattice)
@@ -99,8 +103,10 @@ class HomebodyStrategy(Strategy):
         del config, grid
         drawn = self._cohorts.draw(server_round, self._streams.coins)
         invited = by_node(drawn, self._cohorts.hosts)
-        self._asked = {node: len(devices) for node, devices in invited.items()}
-        return [
+        if self._everybody:
+            nodes = sorted(set(self._cohorts.hosts.values()))
+            invited = {node: invited.get(node, []) for node in nodes}
+        asked = [
             Message(
                 RecordDict(
                     {
@@ -117,6 +123,8 @@ class HomebodyStrategy(Strategy):
             )
             for node, devices in invited.items()
         ]
+        self._asked = devices_asked(asked)
+        return asked
 
     def _invitation(self, number: int, devices: list[int]) -> Invitation:
         return Invitation(
@@ -130,49 +138,50 @@ class HomebodyStrategy(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, None]:
-        """Release the round: sum, noise, step. What is missing or malformed counts as zero.
+        """Release the round: sum, noise, step. What is missing or malformed counts as zero."""
+        replies = Replies(self._asked, list(replies), self.length)
+        return self.release(server_round, replies), None
+
+    @property
+    def length(self) -> int:
+        """Integers of a contribution: the parameters, and a vote where the clip norm adapts."""
+        return self._releaser.size + (self.clipping is not None)
+
+    def release(self, number: int, contributions: Iterable[Contribution]) -> ArrayRecord | None:
+        """Release a round: sum, noise, step.
+
+        Args:
+            number: The round.
+            contributions: Integers of shape ``(length,)`` each, read more than once; one beyond
+                its bound counts as zero.
 
         Returns:
-            The new model; None where too few replied and the round is void. The noise of a void
-            round is drawn all the same, so that steps of the noise stay rounds of the run.
+            The new model; None where too few devices replied and the round is void.
         """
-        noise = self._streams.noise(server_round)
-        received = list(replies)
-        if self._report_goal and self._came(received) < self._report_goal:
-            noise.noise(self._releaser.size)
-            return None, None
-        rate = None if self._learning_rate is None else self._learning_rate(server_round)
-        model = self._releaser.release(map(self._sum_of, self._valid(received)), noise, rate)
+        # A node may host many devices, and a decline is no reply.
+        if self._report_goal and sum(one.devices for one in contributions) < self._report_goal:
+            self.pass_over(number)
+            return None
+        noise = self._streams.noise(number)
+        rate = None if self._learning_rate is None else self._learning_rate(number)
+        model = self._releaser.release(map(self._sum_of, contributions), noise, rate)
         if self.clipping is not None:
-            self._adapt(self.clipping, server_round, received)
-        return parameters_record(model), None
+            self._adapt(self.clipping, number, contributions)
+        return parameters_record(model)
 
-    def _came(self, replies: Iterable[Message]) -> int:
-        """Count the devices that replied: a node may host many, and a decline is no reply."""
-        return sum(devices for _, devices in self._valid(replies))
+    def pass_over(self, number: int) -> None:
+        """Draw a void round's noise all the same, so that its steps stay rounds of the run."""
+        self._streams.noise(number).noise(self._releaser.size)
 
-    def _valid(self, replies: Iterable[Message]) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-        """Give the integers of each reply that has the round's shape, and for how many devices.
+    def _sum_of(self, contribution: Contribution) -> Contribution:
+        return Contribution(contribution.integers[: self._releaser.size], contribution.devices)
 
-        A node's first reply is its only one: a second would be a second contribution.
-        """
-        shape = (self._releaser.size + (self.clipping is not None),)
-        waiting = dict(self._asked)
-        for reply in replies:
-            devices = waiting.pop(reply.metadata.src_node_id, 0)  # a second reply counts for nobody
-            integers = integers_of(reply)
-            if devices and integers is not None and integers.shape == shape:
-                yield integers, devices
-
-    def _sum_of(self, valid: tuple[npt.NDArray[np.int64], int]) -> Contribution:
-        integers, devices = valid
-        return Contribution(integers[: self._releaser.size], devices)
-
-    def _adapt(self, clipping: Clipping, number: int, replies: Iterable[Message]) -> None:
+    def _adapt(
+        self, clipping: Clipping, number: int, contributions: Iterable[Contribution]
+    ) -> None:
         """Move the clip norm by the released share of votes, at most one a device."""
         votes = sum(
-            min(devices, max(-devices, int(integers[-1])))
-            for integers, devices in self._valid(replies)
+            min(one.devices, max(-one.devices, int(one.integers[-1]))) for one in contributions
         )
         self.clipping = clipping.after(votes, self._streams.counts(number))
         self._releaser.use_lattice(self.clipping.lattice)
@@ -201,9 +210,22 @@ class HomebodyStrategy(Strategy):
         """Release the figure that was asked for, with noise; None if none was."""
         if self._figure is None:
             return None
+        return MetricRecord(dict(self.release_figure(server_round, self._figure.received(replies))))
+
+    def release_figure(
+        self, number: int, contributions: Iterable[Contribution]
+    ) -> dict[str, float]:
+        """Release the figure chosen by ``ask``, with noise; it is not asked for again.
+
+        Args:
+            number: The round after which it was asked.
+            contributions: Sums of devices' figures; one beyond its bound counts as zero.
+        """
+        if self._figure is None:
+            raise RuntimeError("a figure is released once for each time it is asked")
         figure, self._figure = self._figure, None
-        stream = self._streams.figures(figure.plan.purchase(server_round))
-        return MetricRecord(dict(figure.release(replies, stream)))
+        stream = self._streams.figures(figure.plan.purchase(number))
+        return figure.release_sum(contributions, stream)
 
     def summary(self) -> None:
         """Log nothing: the run's report says it."""

@@ -9,7 +9,7 @@ from flwr.serverapp import Grid
 
 from homebody_privacy import messages
 from homebody_privacy.errors import IntegrityError, TooFewDevicesError
-from homebody_server.rounds import collect, enrol
+from homebody_server.gathering import collect, enrol
 from homebody_simulation.grid import Cohort, CohortGrid
 
 from .world import DEVICES, MakeWorld, Work
@@ -57,7 +57,7 @@ def _queries(grid: Grid) -> list[Message]:
 def test_pf_38_an_answer_after_the_deadline_is_never_read(
     make_world: MakeWorld, deadline_s: float, answers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("homebody_server.rounds._POLL_S", 0.0)
+    monkeypatch.setattr("homebody_server.gathering._POLL_S", 0.0)
     nodes: dict[int, dict[str, Any]] = {1 + i: {"partition-id": i} for i in range(DEVICES)}
     grid = LateGrid(make_world().honest, nodes, {})
     replies = collect(grid, _queries(grid), deadline_s, Clock())

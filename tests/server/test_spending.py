@@ -151,10 +151,12 @@ def test_a_round_that_ended_before_the_ledger_said_so_is_entered(
     spending, ledger = charged(world)
     with ledger:
         spending.open(1)
-        spending.catch_up(state(2, void=void, unclipped=None if void else 0.25))
+        ended = {"void": "quorum"} if void else {"unclipped": 0.25}
+        spending.catch_up(state(2, **ended))
         record = ledger.record
     assert (record.closed, record.released, record.voids) == (1, 0 if void else 1, int(void))
     assert record.unclipped == [None if void else 0.25]
+    assert record.void_reasons == ({1: "quorum"} if void else {})
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_pf_10_void_rounds_are_counted_and_cost_what_they_would_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runtimes, "app_cohort", losing(2))
-    monkeypatch.setattr("homebody_server.rounds._POLL_S", 0.0)
+    monkeypatch.setattr("homebody_server.gathering._POLL_S", 0.0)
     run = simulate(
         "synthetic", devices=DEVICES, items=20, config=correlated_config, runs=tmp_path, name="blt"
     )
