@@ -3,7 +3,7 @@
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
 from homebody_simulation.datasets import Dataset, load_dataset
-from homebody_simulation.planning import check_request, plan_run
+from homebody_simulation.planning import Planned, check_request, plan_run
 from homebody_simulation.request import Request, check_seed
 
 _SEEDED = b"homebody simulation, no secret. "
@@ -54,10 +54,16 @@ class Prepared:
     spec: RunSpec
 
 
-def prepare(request: Request) -> Prepared:
+def prepare(
+    request: Request, accept: Callable[[Dataset, Planned], None] = lambda *_: None
+) -> Prepared:
     """Check the request against config and data, and open the run's folder.
 
     The privacy config is read first: without a valid one nothing is loaded and nothing trains.
+
+    Args:
+        request: What is asked.
+        accept: Raises if the data or the plan is not what the caller means to run.
 
     Raises:
         InvalidFileError: If the privacy config or a data file is missing or invalid.
@@ -75,6 +81,7 @@ def prepare(request: Request) -> Prepared:
         )
     dataset = load_dataset(request.data, root=None, **request.options)
     planned = plan_run(request, approved, dataset)
+    accept(dataset, planned)
     key = run_key(request.runtime, request.seed)
     seed = int.from_bytes(derive_key(key, "init"), "little")
     initial = planned.model.init(np.random.default_rng(seed))
@@ -146,17 +153,23 @@ def _write_folder(
         ) from error
 
 
-def reopen(runs: Path, name: str) -> Prepared:
+def reopen(runs: Path, name: str, fleet: Path | None = None) -> Prepared:
     """Open an interrupted run to continue it; everything asked for stands in its folder.
 
+    Args:
+        runs: Folder of all runs.
+        name: Name of the run.
+        fleet: Folder of the fleet that carries it; None for a simulation.
+
     Raises:
+        UsageError: If a fleet's run is to be continued without one, or the other way round.
         InvalidFileError: If there is no such run.
         IntegrityError: If run.json is damaged, or the data or the config are not what the run was
             started with.
     """
     folder = RunFolder(runs / name)
     asked = folder.read_json("run.json")
-    own = {"config_file": folder.config_file, "runs": runs, "name": name}
+    own = {"config_file": folder.config_file, "runs": runs, "name": name, "fleet": fleet}
     try:
         request = Request(**{**asked["request"], **own})
         spec = RunSpec.from_dict(asked["spec"])

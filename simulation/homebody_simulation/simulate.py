@@ -1,4 +1,4 @@
-"""One simulated run from request to report."""
+"""One run from request to report, whatever carries its messages."""
 
 import time
 from collections.abc import Mapping
@@ -126,16 +126,20 @@ def simulate(request: Request, progress: Progress | None = None) -> SimulatedRun
         HomebodyError: If the request, the config or the data is refused, or the budget ends the
             run; what was released before stands in the run's folder.
     """
-    return _carry_out(prepare(request), progress or Silent())
+    return carry_out(prepare(request), progress or Silent())
 
 
-def resume(runs: Path, name: str, progress: Progress | None = None) -> SimulatedRun:
+def resume(
+    runs: Path, name: str, progress: Progress | None = None, *, fleet: Path | None = None
+) -> SimulatedRun:
     """Go on with an interrupted run: the same ledger, the same coins, the same noise.
 
     Args:
         runs: Folder of all runs.
         name: Name of the run.
         progress: Shows how far it is; None shows nothing.
+        fleet: Folder of the fleet that carries it; None for a simulation. There the round that was
+            interrupted is void.
 
     Raises:
         HomebodyError: As ``simulate``; also if there is no such run or it is not what it was.
@@ -143,10 +147,11 @@ def resume(runs: Path, name: str, progress: Progress | None = None) -> Simulated
     folder = RunFolder(runs / name)
     if (folder.path / "report.json").exists() and not folder.has_key():
         return SimulatedRun(folder.path, folder.read_json("report.json"))
-    return _carry_out(reopen(runs, name), progress or Silent())
+    return carry_out(reopen(runs, name, fleet), progress or Silent())
 
 
-def _carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
+def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
+    """Train what is left of a run, evaluate, sign and report; raises as ``simulate``."""
     folder = prepared.folder
     started, first = time.monotonic(), folder.load_state().next_round
     curve = Curve(

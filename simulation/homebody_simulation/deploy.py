@@ -1,0 +1,39 @@
+"""Train on a fleet what its nodes were assigned, from start to report."""
+
+from pathlib import Path
+
+from homebody_privacy.errors import UsageError
+from homebody_simulation.deploy_assign import Assignment
+from homebody_simulation.setup import prepare
+from homebody_simulation.simulate import Progress, Silent, SimulatedRun, carry_out
+
+
+def train(
+    fleet: Path,
+    *,
+    data: str | None = None,
+    runs: Path = Path("runs"),
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> SimulatedRun:
+    """Train on a fleet, evaluate, sign and report.
+
+    Args:
+        fleet: Folder of the fleet; it is up, and its nodes were assigned what they host.
+        data: Name of the data set they were assigned; None for whatever it is.
+        runs: Folder of all runs.
+        name: Name of the run; None makes one.
+        progress: Shows how far it is; None shows nothing.
+
+    Raises:
+        UsageError: If the nodes were assigned other data.
+        HomebodyError: As ``simulate.simulate``.
+    """
+    assignment = Assignment.load(fleet)
+    if data is not None and data != assignment.data:
+        raise UsageError(
+            f"the fleet's nodes host {assignment.data!r}, not {data!r}",
+            fix="leave --data out, or assign the nodes anew: homebody fleet assign",
+        )
+    prepared = prepare(assignment.request(fleet, runs=runs, name=name), assignment.accept)
+    return carry_out(prepared, progress or Silent())

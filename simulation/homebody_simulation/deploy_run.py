@@ -1,0 +1,114 @@
+"""Carry a run on a fleet: the same two Flower apps, in the server's and the nodes' own processes.
+
+The ServerApp runs beside the SuperLink, not here: this process starts it, watches the run's folder,
+and concludes. If it is killed, the ServerApp goes on; ``--resume`` then takes up the watch. If the
+ServerApp is gone, too, resuming starts another Flower run on the same ledger, and the round that
+was cut short is void.
+"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from homebody_privacy.errors import DependencyError, InvalidFileError
+from homebody_server.fleet import Fleet
+from homebody_server.flower_app import RUN_FOLDER
+from homebody_server.rounds import Observer
+from homebody_simulation.cost import Meter
+from homebody_simulation.flower_project import write_project
+from homebody_simulation.setup import Prepared
+
+_FLOWER: Final = "flower.json"
+_POLL_S: Final = 0.5
+_ASK_S: Final = 10.0  # Flower's command line takes seconds of a core: it is asked seldom
+
+
+def run_deploy(prepared: Prepared, observe: Observer) -> Meter:
+    """Train on the fleet of the request until there is an outcome.
+
+    Args:
+        prepared: The run.
+        observe: Called with each release that is seen.
+
+    Returns:
+        Nothing measured: devices tell nobody what their part cost.
+
+    Raises:
+        DependencyError: If the fleet is not up, or Flower's run ended without an outcome.
+    """
+    if _finished(prepared):
+        return Meter()
+    fleet = Fleet.open(_fleet(prepared))
+    flower = _running(prepared, fleet)
+    if flower is None:
+        flower = _start(prepared, fleet)
+    try:
+        _watch(prepared, observe, fleet, flower)
+    except KeyboardInterrupt:  # who interrupts a run means all of it
+        with suppress(DependencyError):
+            fleet.stop_run(flower)
+        raise
+    (prepared.folder.path / _FLOWER).unlink(missing_ok=True)
+    return Meter()
+
+
+def _fleet(prepared: Prepared) -> Path:
+    if prepared.request.fleet is None:
+        raise ValueError("a deployed run has a fleet")
+    return prepared.request.fleet
+
+
+def _outcome(prepared: Prepared) -> Path:
+    return prepared.folder.path / "outcome.json"
+
+
+def _finished(prepared: Prepared) -> bool:
+    """Tell whether the run came to its end, and only its conclusion is missing."""
+    if not _outcome(prepared).exists():
+        return False
+    return bool(prepared.folder.read_json("outcome.json")["ended"] == "finished")
+
+
+def _running(prepared: Prepared, fleet: Fleet) -> str | None:
+    """Return the Flower run that still carries this run; None if there is none."""
+    try:
+        flower = str(prepared.folder.read_json(_FLOWER)["run"])
+    except (InvalidFileError, KeyError):
+        return None
+    return None if fleet.run_status(flower).ended else flower
+
+
+def _start(prepared: Prepared, fleet: Fleet) -> str:
+    """Start a Flower run that holds the name of the run's folder and nothing else."""
+    _outcome(prepared).unlink(missing_ok=True)
+    with TemporaryDirectory(prefix="homebody-app-") as work:
+        settings = {RUN_FOLDER: str(prepared.folder.path.resolve())}
+        flower = fleet.start_run(write_project(Path(work) / "app", settings))
+    prepared.folder.write_json(_FLOWER, {"run": flower})
+    return flower
+
+
+def _watch(prepared: Prepared, observe: Observer, fleet: Fleet, flower: str) -> None:
+    """Observe releases as they appear in the folder, until there is an outcome."""
+    folder = prepared.folder
+    seen, ask_at = folder.load_state().next_round, time.monotonic() + _ASK_S
+    while True:
+        done, over = _outcome(prepared).exists(), False
+        if not done and time.monotonic() >= ask_at:
+            over = fleet.run_status(flower).ended
+            ask_at = time.monotonic() + _ASK_S
+            done = over and _outcome(prepared).exists()  # written between the two looks
+        state = folder.load_state()
+        if state.next_round > seen:
+            seen = state.next_round
+            observe(state.next_round - 1, state.parameters)
+        if done:
+            return
+        if over:
+            raise DependencyError(
+                "the server app ended without an outcome",
+                fix="read homebody fleet logs; then continue with homebody train --resume",
+            )
+        time.sleep(_POLL_S)
