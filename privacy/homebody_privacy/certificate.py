@@ -212,6 +212,8 @@ def _text(label: bytes, content: bytes) -> bytes:
 
 def _start(fleet: str) -> bytes:
     name = fleet.encode()
+    if not 0 < len(name) <= _LONGEST:
+        raise ValueError(f"fleet must have 1 to {_LONGEST} bytes of UTF-8")
     return bytes([_VERSION, len(name)]) + name
 
 
@@ -224,8 +226,7 @@ def _fleet_of(content: bytes) -> tuple[str, int]:
 
 
 def _check(fleet: str, signing: bytes, recipient: bytes, signature: bytes) -> None:
-    if not 0 < len(fleet.encode()) <= _LONGEST:
-        raise ValueError(f"fleet must have 1 to {_LONGEST} bytes of UTF-8")
+    _start(fleet)
     sizes = (len(signing), len(recipient), len(signature))
     if sizes != (_SIGNING, PUBLIC_BYTES, SIGNATURE_BYTES):
         raise ValueError("a key or the signature has another length")
