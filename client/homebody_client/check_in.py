@@ -38,9 +38,12 @@ DEVICE: Final = 0
 _UPDATE: Final = "one clipped update, rounded to the lattice; every parameter, same length"
 _ENROLMENT: Final = "its number in the fleet, so that it may be asked; nothing about the person"
 _FIGURES: Final = "figures about this device, never alone"
+_MASKED: Final = "masked and sealed: only the sum over many devices can be read"
 
 Parameters = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+Protect = Callable[[Integers], bytes]
+"""Masks and seals an answer before the send gate sees it."""
 
 
 class LocalModel(Protocol):
@@ -137,6 +140,37 @@ class Participant:
         )
         return handed_over[0]
 
+    def check_ready(self) -> None:
+        """Refuse while the machine is in use, on battery or on a metered network.
+
+        Raises:
+            PolicyViolationError: If it is, or if the app did not check in.
+        """
+        condition = self.condition()
+        if condition is None or condition.missing():
+            raise PolicyViolationError("the device is not ready to take part now")
+
+    def let_out(self, payload: bytes, what: str, purpose: str, number: int) -> None:
+        """Let a sealed message of a secure sum out: keys and signatures, nothing of the person.
+
+        Args:
+            payload: The whole message.
+            what: What it is, in words for the egress log.
+            purpose: Purpose of the sum.
+            number: Round it is for; 0 for none.
+
+        Raises:
+            ConsentMissingError: If the purpose is shut; nothing left.
+        """
+        self.gates.send(
+            self.gates.ticket(purpose),
+            payload,
+            what=what,
+            kind="query",
+            round_number=number or None,
+            deliver=lambda _: None,
+        )
+
     def update(self, asked: Invitation, parameters: Parameters) -> Integers:
         """Train for a round and let the contribution out.
 
@@ -156,19 +190,24 @@ class Participant:
             ConsentMissingError: If training is shut, or was shut while it ran; nothing left.
             IntegrityError: If the device's own record was deleted, cut or put back.
         """
-        from homebody_client.allowance import training_allowance  # noqa: PLC0415 config library
+        return self._let_out(self._training(asked, parameters), None)[0]
 
-        if asked.clip_norm is not None and not self.config.dp.adaptive_clip:
-            raise PolicyViolationError("the config in force has one clip norm")
-        return self._let_out(
-            TRAINING,
-            _UPDATE,
-            asked,
-            parameters,
-            allowance=training_allowance(self.config, asked.run, parameters.size),
-            work=lambda history: self.model.update(history, parameters, asked),
-            zeros=np.zeros(parameters.size + (asked.clip_norm is not None), np.int32),
-        )
+    def sealed_update(self, asked: Invitation, parameters: Parameters, protect: Protect) -> bytes:
+        """Train for a round, and let the contribution out masked and sealed.
+
+        Args:
+            asked: The invitation; to nobody where other devices of the fleet are asked alone: the
+                device then adds zeros, and counts nothing.
+            parameters: Broadcast model, flat. Public.
+            protect: Masks and seals the integers; the send gate sees what it returns.
+
+        Returns:
+            The sealed update: charged, logged and let out by the send gate.
+
+        Raises:
+            HomebodyError: As ``update``; also what ``protect`` raises.
+        """
+        return self._let_out(self._training(asked, parameters), protect)[1]
 
     def figures(self, asked: Question, parameters: Parameters) -> Integers:
         """Compute a metric about this device and let it out, charged.
@@ -185,66 +224,98 @@ class Participant:
             ConsentMissingError: If the metric's purpose is shut; nothing left.
             IntegrityError: As ``update``.
         """
+        return self._let_out(self._measuring(asked, parameters), None)[0]
+
+    def sealed_figures(self, asked: Question, parameters: Parameters, protect: Protect) -> bytes:
+        """Compute a metric about this device, and let it out masked and sealed; charged.
+
+        Arguments, result and errors are those of ``sealed_update``.
+        """
+        return self._let_out(self._measuring(asked, parameters), protect)[1]
+
+    def _training(self, asked: Invitation, parameters: Parameters) -> "_Task":
+        from homebody_client.allowance import training_allowance  # noqa: PLC0415 config library
+
+        if asked.clip_norm is not None and not self.config.dp.adaptive_clip:
+            raise PolicyViolationError("the config in force has one clip norm")
+        return _Task(
+            purpose=TRAINING,
+            what=_UPDATE,
+            kind="update",
+            asked=asked,
+            model=model_digest(parameters),
+            allowance=training_allowance(self.config, asked.run, parameters.size),
+            work=lambda history: self.model.update(history, parameters, asked),
+            zeros=np.zeros(parameters.size + (asked.clip_norm is not None), np.int32),
+        )
+
+    def _measuring(self, asked: Question, parameters: Parameters) -> "_Task":
         from homebody_client.allowance import metric_allowance  # noqa: PLC0415 config library
 
         metric = self.config.metrics.get(asked.metric)
         if metric is None:
             raise PolicyViolationError("the config in force does not list this metric")
         names = figure_names(asked.metric)
-        return self._let_out(
-            metric.purpose,
-            f"{_FIGURES}: {', '.join(names)}",
-            asked,
-            parameters,
+        return _Task(
+            purpose=metric.purpose,
+            what=f"{_FIGURES}: {', '.join(names)}",
+            kind="metric",
+            asked=asked,
+            model=model_digest(parameters),
             allowance=metric_allowance(self.config, asked.run, asked.metric, metric),
             work=lambda history: self.model.figures(history, parameters, asked),
             zeros=np.zeros(len(names), np.int64),
             features=metric.features,
-            kind="metric",
         )
 
-    def _let_out(
-        self,
-        purpose: str,
-        what: str,
-        asked: Invitation | Question,
-        parameters: Parameters,
-        *,
-        allowance: Allowance,
-        work: Callable[[Sequence[str]], Integers],
-        zeros: Integers,
-        features: Sequence[str] | None = None,
-        kind: str = "update",
-    ) -> Integers:
+    def _let_out(self, task: "_Task", protect: Protect | None) -> tuple[Integers, bytes]:
         """Read, ask the own record, compute, and hand over: the one order of every answer."""
-        condition = self.condition()
-        if condition is None or condition.missing():
-            raise PolicyViolationError("the device is not ready to take part now")
+        asked = task.asked
+        self.check_ready()
         if asked.config_digest != self.config.digest():
             raise PolicyViolationError("the server runs another privacy config")
         self.flush()
-        read = self.gates.read(purpose, features)
-        digest = model_digest(parameters)
+        read = self.gates.read(task.purpose, task.features)
         history = product_history(read.rows)
-        handed_over: list[Integers] = []
+        handed_over: list[tuple[Integers, bytes]] = []
         with self.joins() as joins:
-            refused = joins.admit_many([DEVICE], allowance, asked.round, digest=digest)
-            own = zeros if refused else self.gates.train(read.ticket, lambda: work(history))
+            refused = not asked.devices or bool(
+                joins.admit_many([DEVICE], task.allowance, asked.round, digest=task.model)
+            )
+            own = task.zeros
+            if not refused:
+                own = self.gates.train(read.ticket, lambda: task.work(history))
+            payload = own.tobytes() if protect is None else protect(own)
 
             def charge() -> None:
                 if not refused:
-                    joins.record(DEVICE, allowance, asked.round, digest)
+                    joins.record(DEVICE, task.allowance, asked.round, task.model)
 
             self.gates.send(
                 read.ticket,
-                own.tobytes(),
-                what=what,
-                kind=kind,
+                payload,
+                what=task.what if protect is None else f"{task.what}; {_MASKED}",
+                kind=task.kind,
                 round_number=asked.round,
                 charge=charge,
-                deliver=lambda _: handed_over.append(own),
+                deliver=lambda given: handed_over.append((own, given)),
             )
         return handed_over[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """What one answer is made of."""
+
+    purpose: str
+    what: str
+    kind: str
+    asked: Invitation | Question
+    model: str
+    allowance: Allowance
+    work: Callable[[Sequence[str]], Integers] = field(repr=False)
+    zeros: Integers = field(repr=False)
+    features: Sequence[str] | None = None
 
 
 def product_history(rows: Iterable[StoredRow]) -> list[str]:

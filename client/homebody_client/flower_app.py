@@ -1,91 +1,89 @@
-"""The thin ClientApp: read the message, train what it asks for, let the one reply out.
+"""The thin ClientApp of a simulated node: read the message, train what it asks for, answer.
 
-Every exit of a node is ``reply_with``. An exception must not leave a device (Flower would send its
-text to the server), so what goes wrong is answered with a code.
+A node that the run gives a folder of keys answers sealed messages alone; one without answers plain
+ones, as a simulation may that asks for no secure aggregation.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from homebody_client.allowance import metric_allowance, training_allowance
-from homebody_client.figures import figure_contribution
 from homebody_client.host import Host, open_host
-from homebody_client.training import shard_contribution
-from homebody_models.device_metrics import figure_names
-from homebody_models.recommender import model_digest
+from homebody_client.node_app import NodeOpener, node_app
+from homebody_client.secure.node import SecureNode
+from homebody_client.secure.opening import opened_node
+from homebody_client.secure.policy import Policy
+from homebody_client.secure.shard import ShardWorker
+from homebody_client.shard_answers import shard_figures, shard_update
 from homebody_privacy import messages
-from homebody_privacy.errors import HomebodyError, PolicyViolationError
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.environment import NODE
+from homebody_privacy.legs import Step
 from homebody_privacy.messages import Invitation, Question
+from homebody_privacy.node_folder import NodeFolder
 
 Opener = Callable[[Context], Host]
-Work = Callable[[Message, Host], RecordDict]
 
-DEFECT = "defect"
-"""Code of a decline for a reason the device did not foresee."""
+NODE_FOLDERS: Final = "node-folders"
+"""Key of the run config of a sealed simulation: the folder of the nodes' folders, by partition."""
 
 
 def _from_context(context: Context) -> Host:
     return open_host(context.run_config, context.node_config)
 
 
-def reply_with(content: RecordDict, asked: Message) -> Message:
-    """Send ``content``: integers of one contribution, an enrolment or a code, nothing else."""
-    arrays = {key for record in content.array_records.values() for key in record}
-    values = {key for record in content.config_records.values() for key in record}
-    if (
-        not arrays <= {messages.CONTRIBUTION}
-        or not values <= {messages.DEVICES, messages.CODE}
-        or content.metric_records
-    ):
-        raise PolicyViolationError("a reply may hold one contribution, an enrolment or a code")
-    return Message(content, reply_to=asked)
+@contextmanager
+def node_of(context: Context) -> Iterator[SecureNode | None]:
+    """Open the node of a context; None in a simulation that is not sealed.
+
+    Where the environment names a deployed node, no word of Flower's configs counts.
+    """
+    own = os.environ.get(NODE)
+    if own:
+        # A simulated node does without: this loads all of a person's device.
+        from homebody_client.secure.node_home import deployed_node  # noqa: PLC0415
+
+        with deployed_node(Path(own)) as node:
+            yield node
+        return
+    folders = context.run_config.get(NODE_FOLDERS)
+    if folders is None:
+        yield None
+        return
+    folder = NodeFolder(Path(str(folders)) / str(context.node_config["partition-id"]))
+    config = PrivacyConfig.load(Path(str(context.run_config["privacy-file"])))
+    policy = Policy.of(config, reference=bool(context.run_config["reference"]))
+    with opened_node(folder, policy, lambda _: ShardWorker(lambda: _from_context(context))) as node:
+        yield node
 
 
-def decline(asked: Message, code: str) -> Message:
-    """Answer with a code and nothing else."""
-    return reply_with(RecordDict({messages.DECLINED: ConfigRecord({messages.CODE: code})}), asked)
-
-
-def build_client_app(opener: Opener = _from_context, *, shielded: bool = True) -> ClientApp:
+def build_client_app(
+    opener: Opener = _from_context, *, node: NodeOpener | None = None, shielded: bool = True
+) -> ClientApp:
     """Return the ClientApp over the host that ``opener`` opens for a context.
 
     Args:
-        opener: Opens the host of a context.
+        opener: Opens the host of a context, for plain messages.
+        node: Opens the node of a context; where it opens one, plain messages are refused.
         shielded: Answer a defect with a code, as every deployment must; a laboratory that wants to
             see its defects says False.
     """
-    client = ClientApp()
-
-    def answer(msg: Message, context: Context, work: Work) -> Message:
-        try:
-            return reply_with(work(msg, opener(context)), msg)
-        except HomebodyError as error:
-            return decline(msg, error.code)
-        except Exception:  # its text may hold user data, and Flower would send it
-            if not shielded:
-                raise
-            return decline(msg, DEFECT)
-
-    @client.query(messages.ENROL)
-    def enrol(msg: Message, context: Context) -> Message:
-        return answer(msg, context, _enrolment)
-
-    @client.train()
-    def train(msg: Message, context: Context) -> Message:
-        return answer(msg, context, _contribution)
-
-    @client.evaluate()
-    def evaluate(msg: Message, context: Context) -> Message:
-        return answer(msg, context, _figures)
-
-    return client
+    plain = {
+        Step.ENROL: lambda _, context: _enrolment(opener(context)),
+        Step.UPDATE: lambda msg, context: _contribution(msg, opener(context)),
+        Step.FIGURES: lambda msg, context: _figures(msg, opener(context)),
+    }
+    return node_app(plain, node, shielded=shielded)
 
 
-def _enrolment(_: Message, host: Host) -> RecordDict:
+def _enrolment(host: Host) -> RecordDict:
     """Say which devices the node hosts."""
     return RecordDict({messages.ENROL: ConfigRecord({messages.DEVICES: sorted(host.devices)})})
 
@@ -93,37 +91,14 @@ def _enrolment(_: Message, host: Host) -> RecordDict:
 def _contribution(msg: Message, host: Host) -> RecordDict:
     """Train the invited devices and return the sum of their integers."""
     asked = Invitation.from_record(msg.content.config_records[messages.INVITATION])
-    _check_digest(asked.config_digest, host)
-    if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
-        raise PolicyViolationError("the config in force has one clip norm")
-    parameters = parameters_of(msg)
-    joining = asked.devices
-    if host.participation is not None:
-        allowance = training_allowance(host.config, asked.run, parameters.size)
-        joining = host.admitted(asked.devices, allowance, asked.round, model_digest(parameters))
-    total = shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
+    total = shard_update(host, asked, parameters_of(msg))
     return integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
 
 
 def _figures(msg: Message, host: Host) -> RecordDict:
     """Return the sum of what the asked devices add to a figure."""
     asked = Question.from_record(msg.content.config_records[messages.QUESTION])
-    _check_digest(asked.config_digest, host)
-    metric = host.config.metrics.get(asked.metric)
-    if metric is None:
-        raise PolicyViolationError("the config in force does not list this metric")
-    parameters = parameters_of(msg)
-    allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
-    joining = host.admitted(asked.devices, allowance, asked.round, model_digest(parameters))
-    total = np.zeros(len(figure_names(asked.metric)), np.int64)
-    for device in joining:
-        total += figure_contribution(host, device, parameters, asked.metric)
-    return integers(total, fits=False)
-
-
-def _check_digest(digest: str, host: Host) -> None:
-    if digest != host.config_digest:
-        raise PolicyViolationError("the server runs another privacy config")
+    return integers(shard_figures(host, asked, parameters_of(msg)), fits=False)
 
 
 def parameters_of(msg: Message) -> npt.NDArray[np.float32]:
@@ -138,4 +113,4 @@ def integers(total: npt.NDArray[np.int32] | npt.NDArray[np.int64], *, fits: bool
     return RecordDict({messages.UPDATE: ArrayRecord({messages.CONTRIBUTION: Array(array)})})
 
 
-app = build_client_app()
+app = build_client_app(node=node_of)

@@ -64,6 +64,9 @@ ConfigValue = Scalar | list[int] | list[float] | list[str] | list[bytes] | list[
 class Invitation:
     """Asks the named devices of one node to contribute to a round. Public but for ``devices``.
 
+    A node of a secure sum may be asked for none of its devices: it adds zeros, and the server's
+    messages do not tell which nodes host somebody who was drawn.
+
     Attributes:
         run: Name of the run.
         round: Round, from 1.
@@ -80,7 +83,7 @@ class Invitation:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a round before the first, an invitation to nobody, and one device twice."""
+        """Refuse a round before the first, and one device twice."""
         _check_asked(self.round, self.devices)
 
     def to_record(self) -> dict[str, ConfigValue]:
@@ -102,10 +105,14 @@ class Invitation:
         """
         run, number, digest, devices = _asked(record, "an invitation")
         clip_norm = record.get("clip-norm")
-        if clip_norm is not None and not isinstance(clip_norm, float):
-            raise ValueError("clip-norm of an invitation must be a decimal number")
+        if clip_norm is not None and type(clip_norm) not in (float, int):  # JSON writes 1.0 as 1
+            raise ValueError("clip-norm of an invitation must be a number")
         return cls(
-            run=run, round=number, devices=devices, config_digest=digest, clip_norm=clip_norm
+            run=run,
+            round=number,
+            devices=devices,
+            config_digest=digest,
+            clip_norm=None if clip_norm is None else float(clip_norm),  # type: ignore[arg-type]
         )
 
 
@@ -128,7 +135,7 @@ class Question:
     config_digest: str
 
     def __post_init__(self) -> None:
-        """Refuse a round before the first, a question to nobody, and one device twice."""
+        """Refuse a round before the first, and one device twice."""
         _check_asked(self.round, self.devices)
 
     def to_record(self) -> dict[str, ConfigValue]:
@@ -169,8 +176,6 @@ def _asked(record: Mapping[str, object], what: str) -> tuple[str, int, str, tupl
 def _check_asked(number: int, devices: tuple[int, ...]) -> None:
     if number < 1:
         raise ValueError(f"round must be at least 1, got {number}")
-    if not devices:
-        raise ValueError("a message must name at least one device")
     if len(set(devices)) != len(devices):
         raise ValueError("a message may not name a device twice: it would count twice")
 

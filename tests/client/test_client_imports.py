@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import homebody_client
+import homebody_client.secure
 
 from .device_shop import NOW, DemoShop, event, open_device
 
-_TRAINING = {"device_app", "flower_app", "ghost", "record_level"}
+_TRAINING = {"device_app", "flower_app", "ghost", "node_app", "record_level"}
 _CODE = """
 import importlib, sys
 for name in sys.argv[1:]:
@@ -31,6 +32,14 @@ def test_all_but_training_modules_load_no_torch_opacus_or_flwr() -> None:
     assert {"bundles", "cli", "device", "explain", "recommend"} <= set(inference)
     assert {"allowance", "figures", "host", "participation_store", "training"} <= set(inference)
     assert _loaded(*inference) == []
+
+
+def test_a_node_answers_the_legs_of_a_secure_sum_without_a_training_library() -> None:
+    # Every leg is a process of its own: three of five train nothing, and must not wait for torch.
+    sealed = {f"secure.{one.name}" for one in pkgutil.iter_modules(homebody_client.secure.__path__)}
+    assert {"secure.node", "secure.leg_store", "secure.person", "secure.shard"} <= sealed
+    assert _loaded(*sorted(sealed)) == []
+    assert not {"torch", "opacus"} & set(_loaded("flower_app", "device_app"))
 
 
 def test_the_check_sees_a_training_library() -> None:

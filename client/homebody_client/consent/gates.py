@@ -139,16 +139,20 @@ class Gates:
             IntegrityError: If the store cannot be read.
         """
         with self.book.lock:
-            terms = self.book.terms
-            wanted = (tuple(terms.groups) if terms else ()) if features is None else features
-            reasons = {feature: self.book.why(purpose, feature) for feature in wanted}
-            opened = tuple(sorted(f for f, reason in reasons.items() if reason is None))
-            if not opened:
-                raise refusal(_most_telling(list(reasons.values()), self._why_all(purpose)))
+            opened = self._opened(purpose, features)
             rows = [row for feature in opened for row in self._rows(purpose, feature)]
             rows.sort(key=lambda row: (row.at, row.seq))
             ticket = self._ticket(purpose, opened, run, round_number)
             return ReadResult(rows=rows, features=opened, ticket=ticket)
+
+    def ticket(self, purpose: str) -> Ticket:
+        """Return what may be sent under a purpose now that rests on no row; none is read.
+
+        Raises:
+            ConsentMissingError: If no feature group is open for it.
+        """
+        with self.book.lock:
+            return self._ticket(purpose, self._opened(purpose, None), "", 0)
 
     # Train.
 
@@ -271,6 +275,16 @@ class Gates:
                 )
             )
             deliver(payload)
+
+    def _opened(self, purpose: str, features: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the wanted groups that a purpose may use now, or refuse if there is none."""
+        terms = self.book.terms
+        wanted = (tuple(terms.groups) if terms else ()) if features is None else features
+        reasons = {feature: self.book.why(purpose, feature) for feature in wanted}
+        opened = tuple(sorted(f for f, reason in reasons.items() if reason is None))
+        if not opened:
+            raise refusal(_most_telling(list(reasons.values()), self._why_all(purpose)))
+        return opened
 
     def _collecting(self) -> frozenset[str]:
         """Return the groups some purpose may use; asked again when anything changed."""

@@ -1,0 +1,60 @@
+"""What the devices of one simulated node add up to, by their own records and the node's config."""
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_client.allowance import metric_allowance, training_allowance
+from homebody_client.figures import figure_contribution
+from homebody_client.host import Host
+from homebody_client.training import shard_contribution
+from homebody_models.device_metrics import figure_names
+from homebody_models.recommender import model_digest
+from homebody_privacy.errors import PolicyViolationError
+from homebody_privacy.messages import Invitation, Question
+
+
+def shard_update(
+    host: Host, asked: Invitation, parameters: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Train the invited devices that may join, and return the sum of their integers. Secret.
+
+    Raises:
+        PolicyViolationError: If the server runs another config.
+        IntegrityError: If the devices' record was deleted, cut or put back.
+    """
+    _check_digest(asked.config_digest, host)
+    if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
+        raise PolicyViolationError("the config in force has one clip norm")
+    joining = asked.devices
+    if host.participation is not None and joining:
+        allowance = training_allowance(host.config, asked.run, parameters.size)
+        joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
+    return shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
+
+
+def shard_figures(
+    host: Host, asked: Question, parameters: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Return the sum of what the asked devices that may join add to a figure. Secret.
+
+    Raises:
+        PolicyViolationError: As ``shard_update``, or if the config does not list the metric.
+        IntegrityError: As ``shard_update``.
+    """
+    _check_digest(asked.config_digest, host)
+    metric = host.config.metrics.get(asked.metric)
+    if metric is None:
+        raise PolicyViolationError("the config in force does not list this metric")
+    allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
+    joining = asked.devices and host.admitted(
+        asked.devices, allowance, asked.round, model_digest(parameters)
+    )
+    total = np.zeros(len(figure_names(asked.metric)), np.int64)
+    for device in joining:
+        total += figure_contribution(host, device, parameters, asked.metric)
+    return total
+
+
+def _check_digest(digest: str, host: Host) -> None:
+    if digest != host.config_digest:
+        raise PolicyViolationError("the server runs another privacy config")
