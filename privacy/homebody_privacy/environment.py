@@ -17,6 +17,13 @@ STATE: Final = "HOMEBODY_STATE"
 """Folder of what must outlive every run: the anchors of lifetime budgets. It belongs outside of
 backups of the runs it protects."""
 
+FLEET: Final = "HOMEBODY_FLEET"
+"""Folder of the fleet or node a process belongs to; set for every process of a fleet, so that none
+of them is lost."""
+
+NODE: Final = "HOMEBODY_NODE"
+"""Folder of the node a process answers for; set for the processes of a node."""
+
 QUIET: Final = MappingProxyType(
     {
         "FLWR_TELEMETRY_ENABLED": "0",  # read by flwr at import
