@@ -6,6 +6,7 @@ its own command line, so the outcome is a file.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,18 @@ from homebody_server.release import Noise, Releaser
 from homebody_server.rounds import Observer, Spending, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
+from homebody_server.secure.home import AggregatorHome
+from homebody_server.secure.opening import secure_gatherer
+from homebody_server.secure.pace import Pace
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
 from homebody_server.strategy import HomebodyStrategy, RoundStreams
 
 RUN_FOLDER = "run-folder"
 """Key of the run config that names the run's folder."""
+
+HOME = "aggregator-home"
+"""Key of the run config that names the folder of the server app's identity; absent or empty for
+the run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,22 @@ class _RoundNoise:
         return self.mechanism.noise(dim, NoiseStream(self.key))
 
 
-def run_rounds(grid: Grid, folder: RunFolder, observe: Observer) -> TrainState:
+def run_rounds(
+    grid: Grid,
+    folder: RunFolder,
+    observe: Observer,
+    *,
+    home: Path | None = None,
+    pace: Pace | None = None,
+) -> TrainState:
     """Run what is left of the run in ``folder`` and return its last state.
+
+    Args:
+        grid: How nodes are reached.
+        folder: The run.
+        observe: Called with each release.
+        home: Folder of the server app's identity, for sealed sessions; None for the run's own.
+        pace: Time and patience of sealed sessions.
 
     Raises:
         HomebodyError: Whatever stopped the run; what was released before stands.
@@ -56,22 +78,27 @@ def run_rounds(grid: Grid, folder: RunFolder, observe: Observer) -> TrainState:
             "a deployed run may not be seeded: whoever knows the seed subtracts the noise",
             fix="start the run without --seed",
         )
-    if spec.ceiling is None:
-        return _train(grid, folder, spec, Uncharged(), observe)
-    with open_ledger(folder, spec) as ledger:
-        spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
-        spending.catch_up(folder.load_state())
-        return _train(grid, folder, spec, spending, observe)
+    with ExitStack() as stack:
+        spending: Spending = Uncharged()
+        if spec.ceiling is not None:
+            ledger = stack.enter_context(open_ledger(folder, spec))
+            spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
+            spending.catch_up(folder.load_state())
+        state = folder.load_state()
+        if state.next_round > spec.rounds and not spec.metrics:
+            return state
+        gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
+        if spec.secagg:
+            own = AggregatorHome.open(home or folder.aggregator_folder)
+            gatherer = stack.enter_context(secure_gatherer(grid, folder, spec, own, pace))
+        return _train(gatherer, folder, spec, spending, observe)
 
 
 def _train(
-    grid: Grid, folder: RunFolder, spec: RunSpec, spending: Spending, observe: Observer
+    gatherer: Gatherer, folder: RunFolder, spec: RunSpec, spending: Spending, observe: Observer
 ) -> TrainState:
     state = folder.load_state()
-    if state.next_round > spec.rounds and not spec.metrics:
-        return state
     key = folder.read_key()
-    gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
     mechanism = spec.mechanism_for(state.parameters.size)
     releaser = Releaser(
         spec.tensors.values(),
@@ -178,9 +205,11 @@ def build_server_app(observe: Observer | None = None) -> ServerApp:
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         folder = RunFolder(Path(str(context.run_config[RUN_FOLDER])))
+        named = str(context.run_config.get(HOME, ""))
         outcome: dict[str, object]
         try:
-            state = run_rounds(grid, folder, observe or _nobody)
+            home = Path(named) if named else None
+            state = run_rounds(grid, folder, observe or _nobody, home=home)
             outcome = {"ended": "finished", "rounds": state.next_round - 1}
         except HomebodyError as error:
             outcome = {

@@ -4,7 +4,9 @@
 (the config in force), ``ledger.jsonl`` (what was charged), ``state.npz`` (the model after the last
 release and the optimizer's state, all made of releases), ``run.key`` (the key of coins and noise
 while the run is open; mode 0600, destroyed at its end), and for correlated noise ``noise/``, its
-sealed state (``noise_state``), destroyed with the key.
+sealed state (``noise_state``), destroyed with the key. Where nodes are asked in sealed sessions,
+``session`` holds the serial of the last one, and ``aggregator/`` (``secure.home``) and
+``replay.sqlite`` go with the key, too.
 """
 
 import contextlib
@@ -81,6 +83,21 @@ class RunFolder:
         return self.path / "noise"
 
     @property
+    def session_file(self) -> Path:
+        """Serial of the last sealed session."""
+        return self.path / "session"
+
+    @property
+    def replay_file(self) -> Path:
+        """Which sealed replies were taken, as keyed hashes, while the run is open."""
+        return self.path / "replay.sqlite"
+
+    @property
+    def aggregator_folder(self) -> Path:
+        """The server app's identity toward simulated nodes, while the run is open. Secret."""
+        return self.path / "aggregator"
+
+    @property
     def devices_folder(self) -> Path:
         """The simulated devices' own records, while the run is open. Secret."""
         return self.path / "devices"
@@ -148,8 +165,10 @@ class RunFolder:
         """Remove the key, and what it sealed, once nothing needs it."""
         with contextlib.suppress(FileNotFoundError):
             self._key_file.unlink()
-        for folder in (self.noise_folder, self.devices_folder):
+        for folder in (self.noise_folder, self.devices_folder, self.aggregator_folder):
             shutil.rmtree(folder, ignore_errors=True)
+        for file in self.path.glob(f"{self.replay_file.name}*"):
+            file.unlink()
 
     def save_state(self, state: TrainState) -> None:
         """Keep ``state``, atomically."""

@@ -1,0 +1,183 @@
+"""The secure way to gather: one sealed session a sum, a fresh key for each, nothing kept of it.
+
+It takes what the strategy would send in clear, and sends each node its part sealed. Where a node
+hosts many devices, all nodes are asked each time, so that a session's messages do not show whose
+devices were drawn.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flwr.app import Message, MessageType
+from flwr.serverapp import Grid
+
+from homebody_models.recommender import model_digest
+from homebody_privacy import messages
+from homebody_privacy.identity import RecipientKey
+from homebody_privacy.legs import Announcement, Step
+from homebody_privacy.replay import ReplayCache
+from homebody_server.release import Contribution
+from homebody_server.replies import asking_record
+from homebody_server.secure.enrolment import Enroller, Roll
+from homebody_server.secure.home import AggregatorHome
+from homebody_server.secure.pace import Pace
+from homebody_server.secure.post import PostBox, Topic
+from homebody_server.secure.serials import Serials
+from homebody_server.secure.session import Bounds, Session, Task
+
+_RUN_LIFE_S: Final = 30 * 86_400
+_UPDATE_BITS: Final = 32
+_FIGURE_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What every node is told of a run.
+
+    Attributes:
+        run: Identity of the run.
+        config_digest: SHA-256 of the privacy config in force.
+        model: Name and options of the model.
+        clip_norm: L2 bound of one device's contribution.
+        lattice_bits: The lattice step is clip_norm / 2**lattice_bits.
+        example_key: Key of the devices' choice of examples; no privacy rests on it.
+    """
+
+    run: str
+    config_digest: str
+    model: Mapping[str, Any]
+    clip_norm: float
+    lattice_bits: int
+    example_key: bytes = field(repr=False)
+
+
+class Secure:
+    """Gathers by sealed sessions.
+
+    Args:
+        grid: How nodes are reached.
+        home: The fleet.
+        facts: What nodes are told of the run.
+        bounds: What a sum must keep to.
+        serials: Counts the run's sessions.
+        replays: Which replies were taken.
+        deadline_s: Seconds of a session, and of the enrolment.
+        pace: Time and patience.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        home: AggregatorHome,
+        facts: RunFacts,
+        bounds: Bounds,
+        *,
+        serials: Serials,
+        replays: ReplayCache,
+        deadline_s: float,
+        pace: Pace,
+    ) -> None:
+        """Ask nobody yet."""
+        self.grid = grid
+        """How nodes are reached."""
+        self._home = home
+        self._facts = facts
+        self._bounds = bounds
+        self._serials = serials
+        self._replays = replays
+        self._deadline_s = deadline_s
+        self._pace = pace
+        self._roll = Roll(members={}, hosts={})
+
+    def enrol(self, devices: int) -> dict[int, int]:
+        """Return the node of each of ``devices`` devices, once all are there."""
+        facts, box = self._facts, self._box(number=0, model_sha256="")
+        announcement = Announcement(
+            run=facts.run,
+            session=box.topic.session,
+            recipient=box.key.public.hex(),
+            config_sha256=facts.config_digest,
+            devices=devices,
+            model=dict(facts.model),
+            clip_norm=facts.clip_norm,
+            lattice_bits=facts.lattice_bits,
+            example_key=facts.example_key.hex(),
+            not_after=math.ceil(self._pace.now()) + _RUN_LIFE_S,
+        )
+        enroller = Enroller(self.grid, box, self._home, announcement, pace=self._pace)
+        try:
+            self._roll = enroller.run(self._deadline_s)
+        finally:
+            self._replays.close_session(facts.run, box.topic.session)
+        return dict(self._roll.hosts)
+
+    def gather(self, asked: Sequence[Message], length: int) -> list[Contribution]:
+        """Return the sum over those who stayed; nothing where nobody is asked. Secret.
+
+        Raises:
+            RoundVoidError: If too few stayed.
+        """
+        if not asked:
+            return []
+        task, number = self._task(asked, length)
+        box = self._box(number=number, model_sha256=model_digest(task.parameters))
+        members = {m.node_id: m for m in self._roll.members.values() if m.node_id in task.asked}
+        session = Session(
+            self.grid,
+            box,
+            members,
+            task,
+            bounds=self._bounds,
+            deadline_s=self._deadline_s,
+            pace=self._pace,
+        )
+        try:
+            return session.run()
+        finally:
+            self._replays.close_session(self._facts.run, box.topic.session)
+
+    def _box(self, *, number: int, model_sha256: str) -> PostBox:
+        topic = Topic(
+            run=self._facts.run,
+            number=number,
+            session=self._serials.take(),
+            model_sha256=model_sha256,
+            config_sha256=self._facts.config_digest,
+            not_after=math.ceil(self._pace.now() + self._deadline_s),
+        )
+        return PostBox(
+            topic=topic,
+            key=RecipientKey.generate(),
+            signing=self._home.signing,
+            replays=self._replays,
+        )
+
+    def _task(self, asked: Sequence[Message], length: int) -> tuple[Task, int]:
+        """Return what the messages ask for, each node's parts put together, and the round."""
+        by_node: dict[bytes, dict[str, Any]] = {}
+        for message in asked:
+            node_id = self._roll.members[message.metadata.dst_node_id].node_id
+            record = {**asking_record(message)}
+            record[messages.DEVICES] = list(record[messages.DEVICES])  # type: ignore[call-overload]
+            if node_id in by_node:
+                by_node[node_id][messages.DEVICES] += record[messages.DEVICES]
+            else:
+                by_node[node_id] = record
+        first = asked[0]
+        record = by_node[self._roll.members[first.metadata.dst_node_id].node_id]
+        update = first.metadata.message_type == MessageType.TRAIN
+        metric = "" if update else str(record["metric"])
+        number = int(record["round"])
+        array = first.content.array_records[messages.MODEL][messages.PARAMETERS]
+        task = Task(
+            step=Step.UPDATE if update else Step.FIGURES,
+            group=str(number) if update else f"{number}/{metric}",
+            metric=metric,
+            length=length,
+            word_bits=_UPDATE_BITS if update else _FIGURE_BITS,
+            parameters=array.numpy(),
+            asked=by_node,
+        )
+        return task, number

@@ -1,0 +1,54 @@
+"""Open the secure gatherer of a run from its folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flwr.serverapp import Grid
+
+from homebody_privacy.replay import ReplayCache
+from homebody_privacy.stream import derive_key
+from homebody_server.run_folder import RunFolder
+from homebody_server.run_spec import RunSpec
+from homebody_server.secure.gatherer import RunFacts, Secure
+from homebody_server.secure.home import AggregatorHome
+from homebody_server.secure.pace import Pace
+from homebody_server.secure.serials import Serials
+from homebody_server.secure.session import Bounds
+
+
+@contextmanager
+def secure_gatherer(
+    grid: Grid, folder: RunFolder, spec: RunSpec, home: AggregatorHome, pace: Pace | None
+) -> Iterator[Secure]:
+    """Give the gatherer of a run while the block lasts.
+
+    Args:
+        grid: How nodes are reached.
+        folder: The run; its key keys the replay cache.
+        spec: The run's constants.
+        home: The fleet.
+        pace: Time and patience; None for the usual.
+    """
+    key = folder.read_key()
+    facts = RunFacts(
+        run=spec.run_id or folder.name,
+        config_digest=spec.config_digest,
+        model=folder.read_json("run.json").get("model", {}),
+        clip_norm=spec.clip_norm,
+        lattice_bits=spec.lattice_bits,
+        example_key=derive_key(key, "device-examples"),
+    )
+    bounds = Bounds(
+        max_corrupt=spec.max_corrupt, max_dropout=spec.max_dropout, least=spec.min_nodes
+    )
+    with ReplayCache(folder.replay_file, derive_key(key, "replays")) as replays:
+        yield Secure(
+            grid,
+            home,
+            facts,
+            bounds,
+            serials=Serials(folder.session_file),
+            replays=replays,
+            deadline_s=spec.deadline_s,
+            pace=pace or Pace(),
+        )
