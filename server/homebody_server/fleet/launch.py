@@ -1,0 +1,106 @@
+"""Start one of Flower's programs with words that name no device.
+
+``python -m homebody_server.fleet.launch PROGRAM ARGUMENTS...``. Flower writes the id of each node
+and the address it came from into its log. What is written here passes ``scrub`` first: long numbers
+and addresses other than loopback are left out. What Flower starts itself goes through the guard,
+which does the same.
+"""
+
+import io
+import os
+import re
+import sys
+import threading
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_NUMBER: Final = re.compile(r"(?<![\w.])-?\d{12,}(?![\w.]*[\w])")
+_IPV4: Final = re.compile(
+    r"(?<![\d.])(?!127\.|0\.0\.0\.0)\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\d.])"
+)
+_IPV6: Final = re.compile(r"(?<![\w:])\[?(?:[0-9a-fA-F]{0,4}:){3,}[0-9a-fA-F.]*\]?(?::\d+)?")
+
+
+def scrub(line: str) -> str:
+    """Return a line without ids, addresses and colours.
+
+    Examples:
+        >>> scrub("Activated node_id=12709928266274251621")
+        'Activated node_id=[id]'
+        >>> scrub('2026-11-25T19:37:40.826Z 192.0.2.7:51924 - "POST /v1/fleet/x" 200')
+        '2026-11-25T19:37:40.826Z [address] - "POST /v1/fleet/x" 200'
+        >>> scrub("2001:db8::7:51924 said flwr 1.42.0 to 127.0.0.1:28443")
+        '[address] said flwr 1.42.0 to 127.0.0.1:28443'
+    """
+    plain = _COLOUR.sub("", line)
+    for pattern, word in ((_NUMBER, "[id]"), (_IPV4, "[address]"), (_IPV6, "[address]")):
+        plain = pattern.sub(word, plain)
+    return plain
+
+
+class ScrubbedOutput(io.TextIOBase):
+    """A text stream that writes whole, scrubbed lines to a file descriptor.
+
+    Args:
+        descriptor: Where to; it is not closed.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Keep the descriptor."""
+        self._descriptor = descriptor
+        self._rest = ""
+        self._lock = threading.Lock()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """How text becomes bytes."""
+        return "utf-8"
+
+    def writable(self) -> bool:
+        """Tell that it may be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor, for what insists on one."""
+        return self._descriptor
+
+    def write(self, text: str, /) -> int:
+        """Write the lines that are whole; keep the rest until it is."""
+        with self._lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+            self._put("".join(f"{scrub(line)}\n" for line in lines))
+        return len(text)
+
+    def end(self) -> None:
+        """Write what has no line end."""
+        with self._lock:
+            self._put(scrub(self._rest))
+            self._rest = ""
+
+    def _put(self, text: str) -> None:
+        content = text.encode("utf-8", errors="replace")
+        while content:
+            content = content[os.write(self._descriptor, content) :]
+
+
+def scrub_output() -> ScrubbedOutput:
+    """Pass all that this process writes through ``scrub``; call before importing Flower."""
+    stream = ScrubbedOutput(1)
+    sys.stdout = sys.stderr = stream
+    return stream
+
+
+def main(name: str, arguments: list[str]) -> None:
+    """Run one of Flower's programs in this process."""
+    stream = scrub_output()
+    sys.argv = [str(Path(sys.executable).parent / name), *arguments]
+    try:
+        sys.exit(next(iter(entry_points(group="console_scripts", name=name))).load()())
+    finally:
+        stream.end()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
