@@ -65,7 +65,6 @@ DEFECT: Final = "defect"
 """Code of a decline for a reason the node did not foresee."""
 
 _NOBODY: Final = bytes(32)
-_WORDS: Final = (32, 64)
 _SAID: Final[Mapping[Step, str]] = {
     Step.ENROL: "its number in the fleet, so that it may be asked; nothing about the person",
     Step.ADVERTISE: "keys of one secure sum, made for it alone; nothing about the person",
@@ -206,7 +205,7 @@ class SecureNode:
             purpose = self.policy.purpose(opening.metric)
             if purpose is None:
                 raise PolicyViolationError("the config in force does not list this metric")
-            if opening.round != head.round or opening.word_bits not in _WORDS:
+            if opening.round != head.round:
                 raise PolicyViolationError("the opening is not what its envelope says")
             worker = self.worker(notes.announcement)
             worker.ready()
@@ -356,10 +355,18 @@ class SecureNode:
 
     # Envelopes.
 
-    def _seal(self, head: SealContext, recipient: bytes, consent: Consent, body: bytes) -> bytes:
-        """Seal a reply to the message of ``head``."""
+    def _seal(
+        self,
+        head: SealContext,
+        recipient: bytes,
+        consent: Consent,
+        body: bytes,
+        step: Step | None = None,
+    ) -> bytes:
+        """Seal a reply to the message of ``head``, as the same step unless another is named."""
         context = replace(
             head,
+            step=step or head.step,
             direction="up",
             node_id=self.identity.node_id,
             recipient_key_id=key_id(recipient),
@@ -371,7 +378,7 @@ class SecureNode:
     def _declined(self, head: SealContext, recipient: bytes, code: str) -> bytes:
         """Seal a code and nothing else: no consent, no charge, nothing of a device."""
         body = Decline(code=code).to_bytes()
-        return self._seal(replace(head, step=Step.DECLINE), recipient, Consent(), body)
+        return self._seal(head, recipient, Consent(), body, Step.DECLINE)
 
     def _verified(self, content: bytes) -> tuple[bytes, bytes]:
         """Return id and signing key of another node, by a certificate of the fleet's authority."""
