@@ -9,7 +9,7 @@ from typing import Final
 
 from .accounting import spent_epsilon
 from .anchor import START, AnchorBook
-from .charges import Charge
+from .charges import Charge, PoissonRounds
 from .errors import BudgetExhaustedError, IntegrityError, UsageError
 from .ledger import Ledger, population_prefix, read_ledger
 
@@ -205,4 +205,7 @@ def _charges_of(
             f"{path}: another run on the same population is in progress",
             fix="wait until that run has ended: both spend one budget",
         )
-    return record.charges()
+    if not record.decided:
+        return record.charges()
+    # A round was void because of who came: no later figure may take credit for that secret.
+    return [c.without_credit() if isinstance(c, PoissonRounds) else c for c in record.charges()]

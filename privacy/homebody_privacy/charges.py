@@ -108,6 +108,12 @@ class PoissonRounds:
         """Return the same charge, paid for another part."""
         return replace(self, part=part)
 
+    def without_credit(self) -> "GaussianReleases":
+        """Return what the rounds cost if who came is no secret: releases about everybody."""
+        return GaussianReleases(
+            noise_multiplier=self.effective_multiplier, releases=self.rounds, part=self.part
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {"kind": "poisson-rounds", **_values(self)}

@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from .charges import Charge, charge_from_dict
 
 _STRICT: Final = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+INTERRUPTED: Final = "interrupted"
+"""Reason of a void round that was cut short: it says nothing of who came."""
+
 _DIGEST: Final = r"^[0-9a-f]{64}$"
 _REASON: Final = r"^[a-z][a-z0-9-]*$"
 
@@ -168,6 +171,15 @@ class LedgerRecord:
     def charges(self) -> list[Charge]:
         """Return everything charged, in order, released or not."""
         return list(self._charges)
+
+    @property
+    def decided(self) -> bool:
+        """Whether a round was void because of who came.
+
+        That decision depends on the secret cohort, so an epsilon that takes credit for its
+        secrecy no longer holds for the run.
+        """
+        return any(reason != INTERRUPTED for reason in self.void_reasons.values())
 
     def bought(self, name: str) -> Charge | None:
         """Return what a purchase cost, or None if there was none of that name."""

@@ -6,7 +6,7 @@ from .charges import round_up
 from .config import PrivacyConfig
 
 
-def statement(config: PrivacyConfig, *, epsilon: float, rounds: int) -> str:
+def statement(config: PrivacyConfig, *, epsilon: float, rounds: int, amplified: bool = True) -> str:
     """Generate the one sentence a claim of this config may be made in.
 
     Args:
@@ -14,6 +14,8 @@ def statement(config: PrivacyConfig, *, epsilon: float, rounds: int) -> str:
         epsilon: Upper bound at user level over the budget's scope, amplified where the config
             takes that credit; rounded up here.
         rounds: Rounds charged.
+        amplified: Whether ``epsilon`` takes the credit that the config takes for secret cohorts.
+            It may not where a round was void because of who came.
 
     Returns:
         Unit, epsilon, delta, adjacency, who adds the noise, what is covered and what is not.
@@ -32,10 +34,11 @@ def statement(config: PrivacyConfig, *, epsilon: float, rounds: int) -> str:
     shown = f"{rounded:.3f}".rstrip("0").rstrip(".")
     dp = config.dp
     scope = "this run" if dp.budget_scope == "run" else "all runs on the same devices"
+    seeing = "also toward those who see which devices take part"
     toward = (
-        "toward recipients who cannot see which devices take part"
+        ("toward recipients who cannot see which devices take part" if amplified else seeing)
         if dp.amplification
-        else f"also toward those who see which devices take part, if each joins at most "
+        else f"{seeing}, if each joins at most "
         f"{dp.participation.joins} rounds, {dp.min_separation} apart, as devices see to"
     )
     return (

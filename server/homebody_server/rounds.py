@@ -14,6 +14,7 @@ import numpy.typing as npt
 from flwr.app import ConfigRecord, Message
 
 from homebody_privacy.errors import RoundVoidError
+from homebody_privacy.ledger_record import INTERRUPTED
 from homebody_server.gathering import Gatherer
 from homebody_server.release import Releaser
 from homebody_server.run_folder import TrainState
@@ -21,7 +22,6 @@ from homebody_server.run_spec import MetricPlan
 from homebody_server.strategy import HomebodyStrategy, parameters_record
 
 _GOAL: Final = "report-goal"
-_INTERRUPTED: Final = "interrupted"
 
 Observer = Callable[[int, npt.NDArray[np.float32]], None]
 
@@ -99,7 +99,7 @@ def drive(
         figures.release(state)
     for number in range(first_round, rounds + 1):
         spending.open(number)
-        void = _INTERRUPTED if interrupted and number == first_round else None
+        void = INTERRUPTED if interrupted and number == first_round else None
         if void is not None:
             strategy.pass_over(number)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
 from homebody_simulation.egress import write_egress
-from homebody_simulation.privacy_report import claim, limits, privacy_report
+from homebody_simulation.privacy_report import PrivacyReport, claim, limits, privacy_report
 from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
 from homebody_simulation.setup import Prepared
@@ -58,9 +58,10 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         "privacy": privacy,
         "released": found.released,
         "audit": None,
-        "limits": limits(prepared),
+        "voids": found.voids,
+        "limits": limits(prepared, found),
         "utility": utility,
-        "curve": [point.to_dict() for point in read_points(folder.path / "metrics.jsonl")],
+        "curve": _curve(prepared, found),
         "cost": meter.per_device(),
         "devices_per_second": timing.devices_per_second(spec.cohort_size),
         "seconds": timing.seconds,
@@ -83,6 +84,15 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     write_report(folder.path, report)
     folder.write_json("report.json", report)  # last: a run with a report has all the rest
     return report
+
+
+def _curve(prepared: Prepared, found: PrivacyReport) -> list[dict[str, Any]]:
+    """Return the looks by round; without their epsilon where its premise failed."""
+    points = [p.to_dict() for p in read_points(prepared.folder.path / "metrics.jsonl")]
+    credit = prepared.config.dp.amplification
+    if credit and found.epsilon is not None and not found.epsilon["user"]["amplified"]:
+        return [{**point, "epsilon": None} for point in points]
+    return points
 
 
 def _data(prepared: Prepared) -> dict[str, Any]:

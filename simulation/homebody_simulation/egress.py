@@ -20,7 +20,8 @@ def _of_round(number: int, size: int, spec: RunSpec) -> list[dict[str, object]]:
         {
             "round": number,
             "what": "one clipped update, rounded to the lattice; every parameter, same length"
-            + ("; and whether it was clipped" if vote else ""),
+            + ("; and whether it was clipped" if vote else "")
+            + ("; masked and sealed, readable in the sum alone" if spec.secagg else ""),
             "purpose": "training",
             "bytes": (size + vote) * np.dtype(np.int32).itemsize,
             "ledger": f"intent of round {number}",

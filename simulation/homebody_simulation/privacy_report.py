@@ -28,6 +28,7 @@ from homebody_server.run_spec import SAMPLER_EPSILON, MetricPlan, RunSpec, accou
 from homebody_server.spending import anchors_of, spent_before
 from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
+from homebody_simulation.voids import voids_of
 
 _LIMITS = """\
 Operator's word: {drawn}noise is drawn and kept secret, un-noised sums are not \
@@ -46,6 +47,11 @@ The figure takes no credit for who comes: it holds also against those who see wh
 part, if no device joins more often or sooner than the config says. \
 Devices count that themselves and refuse."""
 
+_DECIDED = """\
+A round released nothing because of who came. That depends on who was drawn, so no credit is \
+taken for secret coins: the figure is the one without amplification, and the ceiling was kept by \
+the other alone."""
+
 _TUNED_HERE = """\
 The training's settings for this data set were chosen on its own validation items, which was not \
 charged: a fleet tunes on public or synthetic data."""
@@ -63,18 +69,20 @@ class PrivacyReport:
         epsilon: By unit; None for a run without noise.
         privacy: The mechanism's figures; None for a run without noise.
         released: Figures about people that were released with noise, by purchase.
+        voids: Each round and figure that released nothing, and why.
     """
 
     epsilon: dict[str, Any] | None
     privacy: dict[str, Any] | None
     released: dict[str, dict[str, dict[str, float]]]
+    voids: list[dict[str, Any]]
 
 
 def privacy_report(prepared: Prepared) -> PrivacyReport:
     """Return what the run charged, read from its ledger, and what that comes to."""
     spec, folder = prepared.spec, prepared.folder
     if spec.ceiling is None:
-        return PrivacyReport(None, None, {})
+        return PrivacyReport(None, None, {}, [])
     ledger, _ = read_ledger(folder.ledger_file, anchors_of(spec))
     earlier = spent_before(folder, spec)
     charges = [*earlier, *ledger.charges()]
@@ -83,8 +91,9 @@ def privacy_report(prepared: Prepared) -> PrivacyReport:
             "user": _user_level(prepared, charges, ledger),
             "record": _record_level(prepared, ledger.closed),
         },
-        privacy=_mechanism(prepared, charges, own=ledger.charges()),
+        privacy=_mechanism(prepared, charges, ledger),
         released=_released(prepared, ledger),
+        voids=voids_of(ledger),
     )
 
 
@@ -109,9 +118,12 @@ def _user_level(
 ) -> dict[str, Any]:
     spec, dp = prepared.spec, prepared.config.dp
     delta = spec.accounted_delta
-    parts = epsilon_by_part(charges, delta)
+    amplified = dp.amplification and not ledger.decided
+    seen = dp.amplification and ledger.decided
+    parts = (unamplified_by_part if seen else epsilon_by_part)(charges, delta)
     return {
-        "spent": _shown(spent_epsilon(charges, delta), 3),
+        "spent": _shown((epsilon_unamplified if seen else spent_epsilon)(charges, delta), 3),
+        "amplified": amplified,
         "parts": {part: _shown(value, 3) for part, value in parts.items()},
         "ceiling": spec.ceiling,
         "delta": spec.delta,
@@ -124,10 +136,11 @@ def _user_level(
 
 
 def _mechanism(
-    prepared: Prepared, charges: Sequence[Charge], *, own: Sequence[Charge]
+    prepared: Prepared, charges: Sequence[Charge], ledger: LedgerRecord
 ) -> dict[str, Any]:
     spec, dp = prepared.spec, prepared.config.dp
     delta = spec.accounted_delta
+    failed = dp.amplification and ledger.decided  # a figure without its premise is not printed
     figures: dict[str, Any] = {
         "adjacency": dp.adjacency,
         "clip_norm": spec.clip_norm,
@@ -139,15 +152,15 @@ def _mechanism(
         "sampling": dp.sampling,
         "sampling_rate": spec.cohort_size / spec.devices if dp.amplification else None,
         "accountant_version": version("dp-accounting"),
-        "epsilon_prv": _cross_check(charges, delta),
-        "epsilon_fft": _shown(epsilon_fft(_kinds(charges), delta), 3),
+        "epsilon_prv": None if failed else _cross_check(charges, delta),
+        "epsilon_fft": None if failed else _shown(epsilon_fft(_kinds(charges), delta), 3),
         "epsilon_unamplified": _shown(epsilon_unamplified(charges, delta), 3),
         "parts_unamplified": {
             part: _shown(value, 3) for part, value in unamplified_by_part(charges, delta).items()
         },
-        "epsilon_release": _shown(_one_release(spec, delta), 3),
+        "epsilon_release": _shown(_one_release(spec, delta, amplified=not failed), 3),
         "budget_scope": dp.budget_scope,
-        "earlier": len(charges) > len(own),
+        "earlier": len(charges) > len(ledger.charges()),
         "tuning": {"data": dp.tuning_data, "runs": dp.tuning_runs},
     }
     if dp.mechanism == "blt":
@@ -173,10 +186,10 @@ def _kinds(charges: Sequence[Charge]) -> list[tuple[float, float, int]]:
     return [*sampled, (squares**-0.5, 1.0, 1)] if squares else sampled
 
 
-def _one_release(spec: RunSpec, delta: float) -> float:
+def _one_release(spec: RunSpec, delta: float, *, amplified: bool) -> float:
     """Return what one round's model alone is worth; of ``blt`` the whole run is one release."""
-    one = spec.round_charge()
-    return spent_epsilon([spec.training_charge() if one is None else one], delta)
+    one = spec.round_charge() or spec.training_charge()
+    return (spent_epsilon if amplified else epsilon_unamplified)([one], delta)
 
 
 def _shown(epsilon: float, digits: int) -> float:
@@ -227,7 +240,13 @@ def claim(prepared: Prepared, epsilon: Mapping[str, Any] | None) -> str:
             "be given to anyone."
         )
     user = epsilon["user"]
-    text = statement(prepared.config, epsilon=user["spent"], rounds=user["rounds"])
+    dp = prepared.config.dp
+    text = statement(
+        prepared.config,
+        epsilon=user["spent"],
+        rounds=user["rounds"],
+        amplified=user["amplified"] or not dp.amplification,
+    )
     if prepared.request.seed is not None:
         text += (
             " The run was seeded: whoever knows the seed can subtract the noise, so the figure "
@@ -236,17 +255,20 @@ def claim(prepared: Prepared, epsilon: Mapping[str, Any] | None) -> str:
     return text
 
 
-def limits(prepared: Prepared) -> list[str]:
+def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     """Return what the figure does not cover, the operator's word first."""
     if prepared.spec.ceiling is None:
         return ["There is no guarantee of any kind."]
     dp = prepared.config.dp
     drawn = "coins are drawn in secret, " if dp.amplification else ""
-    amplified = _AMPLIFIED if dp.amplification else _SEPARATED
+    taken = found.epsilon is not None and found.epsilon["user"]["amplified"]
+    seen = _DECIDED if dp.amplification else _SEPARATED
+    amplified = _AMPLIFIED if taken else seen
     items = _LIMITS.format(drawn=drawn, amplified=amplified).splitlines()
     tuned = f"tuned on {dp.tuning_data} data in {dp.tuning_runs} runs"
     charged = "each of which is charged" if dp.tuning_data == "private" else "which is not charged"
     items.append(f"The config says its settings were {tuned}, {charged}.")
+    items += [f"{v['what']} released nothing: {v['words']}." for v in found.voids]
     if prepared.dataset.name.startswith("interactions"):
         items.append(_OWN_CATALOG)
     if has_own_profile(prepared.dataset.name):

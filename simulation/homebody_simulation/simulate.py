@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from homebody_privacy.accounting import SpendForecast
 from homebody_privacy.charges import round_up
 from homebody_privacy.errors import HomebodyError
+from homebody_privacy.ledger import read_ledger
 from homebody_server.run_folder import RunFolder
 from homebody_server.spending import spent_before
 from homebody_simulation import runtimes
@@ -202,13 +203,25 @@ class _Spending:
     def __init__(self, prepared: Prepared) -> None:
         spec = prepared.spec
         self._forecast: SpendForecast | None = None
+        self._prepared = prepared
+        self._coins = spec.ceiling is not None and spec.mechanism == "gaussian"
+        self._decided = False
         if spec.ceiling is not None:
             tuned = [spec.tuning_charge()] if spec.tuning_runs else []
             earlier = [*spent_before(prepared.folder, spec), *tuned]
             self._forecast = SpendForecast(spec.training_charge(), spec.accounted_delta, earlier)
 
     def __call__(self, rounds: int) -> float | None:
-        return None if self._forecast is None else round_up(self._forecast.after(rounds), 3)
+        if self._forecast is None or self._failed():
+            return None
+        return round_up(self._forecast.after(rounds), 3)
+
+    def _failed(self) -> bool:
+        """Tell whether a round was void for who came: no credit is then taken for secret coins."""
+        folder = self._prepared.folder
+        if self._coins and not self._decided:
+            self._decided = read_ledger(folder.ledger_file)[0].decided
+        return self._decided
 
 
 def _means(values: Mapping[str, Any]) -> dict[str, float]:

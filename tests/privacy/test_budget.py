@@ -13,9 +13,10 @@ from homebody_privacy.accounting import epsilon_pld, spent_epsilon
 from homebody_privacy.anchor import START, AnchorBook
 from homebody_privacy.budget import Budget, earlier_charges
 from homebody_privacy.charges import CorrelatedRun, GaussianReleases, PoissonRounds
+from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError, UsageError
 from homebody_privacy.ledger import Ledger, anchor_name
-from homebody_privacy.ledger_record import Header
+from homebody_privacy.ledger_record import INTERRUPTED, Header
 
 Build = Callable[..., PoissonRounds]
 BuildRun = Callable[..., CorrelatedRun]
@@ -41,6 +42,7 @@ def run_folder(
     header: Header,
     charges: list[PoissonRounds],
     anchors: AnchorBook | None = None,
+    reason: str = INTERRUPTED,
 ) -> Path:
     """Write the ledger of a run whose rounds were charged, all but the last of them void."""
     (runs / name).mkdir(parents=True)
@@ -48,7 +50,7 @@ def run_folder(
     with Ledger.create(path, header, anchors) as ledger:
         for number, charge in enumerate(charges, start=1):
             if number > 1:
-                ledger.void(number - 1)
+                ledger.void(number - 1, reason)
             ledger.intend(number, charge)
     return path
 
@@ -154,6 +156,19 @@ def test_pf_15_two_runs_on_the_same_devices_compose(
         found = earlier_charges(runs, people, anchors=anchors, exclude=exclude)
         assert found == [charge()] * 3
     assert len(earlier_charges(runs, people, anchors=anchors)) == 4
+
+
+def test_pf_10_rounds_that_were_void_for_who_came_cost_later_runs_their_full_price(
+    tmp_path: Path, lifetime: Header, charge: Build, anchors: AnchorBook
+) -> None:
+    runs = tmp_path / "runs"
+    run_folder(runs, "spring", lifetime, [charge(count_multiplier=5.0)] * 2, anchors, "quorum")
+    earlier = earlier_charges(runs, lifetime.population, anchors=anchors)
+    assert earlier == [charge(count_multiplier=5.0).without_credit()] * 2
+    assert spent_epsilon(earlier, 1e-5) == pytest.approx(
+        epsilon_unamplified([charge(count_multiplier=5.0)] * 2, 1e-5), rel=1e-3
+    )
+    assert spent_epsilon(earlier, 1e-5) > 2 * spent_epsilon([charge()] * 2, 1e-5)
 
 
 def test_pf_15_two_folders_of_runs_share_a_lifetime_budget(

@@ -41,6 +41,18 @@ def test_without_amplification_the_statement_holds_toward_those_who_see_particip
     assert "at most 4 rounds" in statement(wide, epsilon=4.0, rounds=100)
 
 
+def test_a_figure_without_the_credit_of_secret_coins_says_toward_whom_it_holds(
+    load: Load, load_blt: Load
+) -> None:
+    said = statement(load(), epsilon=4.0, rounds=9, amplified=False)
+    assert "all runs on the same devices, also toward those who see which devices take part;" in (
+        said
+    )
+    assert "cannot see" not in said
+    usual = statement(load_blt(), epsilon=4.0, rounds=9)
+    assert statement(load_blt(), epsilon=4.0, rounds=9, amplified=False) == usual
+
+
 def test_the_statement_shows_large_losses_in_full(load: Load) -> None:
     assert "ε = 1234567.891," in statement(load(), epsilon=1234567.8905, rounds=1)
 
