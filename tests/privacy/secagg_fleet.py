@@ -26,9 +26,11 @@ class Entropy:
     """Bytes that repeat from run to run: SHA-256 of a name and a counter."""
 
     def __init__(self, name: str) -> None:
+        """Start counting."""
         self._name, self._count = name, 0
 
     def __call__(self, n: int) -> bytes:
+        """Return the next ``n`` bytes."""
         found = b""
         while len(found) < n:
             self._count += 1
@@ -55,12 +57,15 @@ class Fleet:
     """
 
     def __init__(self, count: int, *, name: str = "fleet", **fields: Any) -> None:  # noqa: ANN401
+        """Make the identities and the server; ``fields`` are constants of the sum."""
         entropy = Entropy(name)
         signers = [SigningKey(entropy(32)) for _ in range(count)]
         self.signers = sorted(signers, key=lambda signer: id_of(signer.public))
         self.ids = [id_of(signer.public) for signer in self.signers]
-        self.entropy = [Entropy(f"{name} {number}") for number in range(count)]
-        self.sum: dict[str, Any] = {
+        self.entropy: list[Callable[[int], bytes]] = [
+            Entropy(f"{name} {number}") for number in range(count)
+        ]
+        usual: dict[str, Any] = {
             "run": "autumn",
             "session": 12,
             "round": 7,
@@ -71,7 +76,8 @@ class Fleet:
             "least": 3,
             "config_sha256": "c0" * 32,
             "model_sha256": "d2" * 32,
-        } | fields
+        }
+        self.sum = usual | fields
         self.server = SecAggServer(
             **self.sum,
             certificates={one: certificate(s.public) for one, s in self._identities()},
@@ -92,12 +98,15 @@ class Fleet:
         return list(zip(self.ids, self.signers, strict=True))
 
     def settings(self, number: int, **fields: Any) -> DeviceSettings:  # noqa: ANN401
+        """Return a node's own account of the sum; any field may be given."""
         return DeviceSettings(**(self.sum | {"node_id": self.ids[number]} | fields))
 
     def device(self, number: int) -> SecAggDevice:
+        """Return a node as it comes back from its bytes."""
         return SecAggDevice.from_bytes(self.states[number], self.signers[number])
 
     def memory(self, number: int) -> DeviceMemory:
+        """Return what a node's bytes hold."""
         return read(self.states[number])[1]
 
     def leg(self, number: int, name: str, *parts: Any) -> bytes:  # noqa: ANN401
@@ -118,6 +127,7 @@ class Fleet:
         raise AssertionError(f"the node answered {name}")
 
     def begin(self, number: int, **fields: Any) -> bytes:  # noqa: ANN401
+        """Return a node's advert."""
         device, advert = SecAggDevice.begin(
             self.settings(number, **fields),
             signer=self.signers[number],

@@ -1,4 +1,4 @@
-"""Neighbours: mutual, as many for everybody, found alone, and moved by every change of the roster."""
+"""Neighbours: mutual, as many for everybody, and moved by every change of the roster."""
 
 import pytest
 from hypothesis import given, settings

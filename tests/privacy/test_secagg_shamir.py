@@ -35,7 +35,7 @@ def test_the_modulus_is_the_first_prime_above_all_secrets() -> None:
         power = pow(base, odd, n)
         return power == 1 or any(pow(power, 1 << step, n) == n - 1 for step in range(twos))
 
-    bases = [random.Random(1).randrange(2, PRIME - 1) for _ in range(40)]
+    bases = [int.from_bytes(Entropy(f"base {at}")(32), "big") for at in range(40)]
     assert PRIME == 2**256 + 297
     assert all(passes(PRIME, base) for base in bases)
     assert not any(all(passes(n, base) for base in bases) for n in range(2**256 + 1, PRIME, 2))
