@@ -72,6 +72,8 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     TOO_FAR_AHEAD = "too-far-ahead"
     CANNOT_BE_OPENED = "cannot-be-opened"
+    REPLAYED = "replayed"
+    NOT_REGISTERED = "not-registered"
 
 
 _DIFFERS: Final = {
