@@ -47,6 +47,8 @@ class ReplayCache:
     Args:
         path: The file, made at the first use, mode 0600.
         key: 32 secret bytes, the same for the life of the file.
+        durable: Sync every answer to disk. A simulation may leave that out: its answers then outlive
+            a killed process, but not a power cut.
 
     Raises:
         IntegrityError: If the file is damaged or was made with another key.
@@ -55,7 +57,7 @@ class ReplayCache:
 
     __slots__ = ("_db", "_key", "_path")
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, *, durable: bool = True) -> None:
         """Open the file."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"key must have {KEY_BYTES} bytes, got {len(key)}")
@@ -63,7 +65,7 @@ class ReplayCache:
         _make_private(path)
         self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
         try:
-            self._prepare()
+            self._prepare(durable=durable)
         except BaseException:
             self._db.close()
             raise
@@ -137,10 +139,10 @@ class ReplayCache:
         message = b"homebody/replay/v1\0" + rfc8785.dumps(list(words))
         return hmac.new(self._key, message, hashlib.sha256).digest()
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, durable: bool) -> None:
         with self._errors():
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
             found = db.execute("PRAGMA user_version").fetchone()[0]

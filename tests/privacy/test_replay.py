@@ -28,7 +28,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from homebody_privacy.replay import ReplayCache
-cache = ReplayCache(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]))
+cache = ReplayCache(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]), durable=sys.argv[3] == "True")
 for session in range(10_000):
     assert cache.accept("autumn", session, "update", bytes(32), "up")
     print(session, flush=True)
@@ -110,8 +110,9 @@ def test_pf_38_what_was_taken_stays_taken_after_the_cache_was_reopened(path: Pat
         assert cache.accept("autumn", 13, "update", NODE.node_id, "up")
 
 
-def test_pf_38_what_was_taken_survives_kill_9(path: Path) -> None:
-    command = [sys.executable, "-c", _TAKES_UNTIL_KILLED, str(path), KEY.hex()]
+@pytest.mark.parametrize("durable", [True, False])
+def test_pf_38_what_was_taken_survives_kill_9(path: Path, durable: bool) -> None:  # noqa: FBT001
+    command = [sys.executable, "-c", _TAKES_UNTIL_KILLED, str(path), KEY.hex(), str(durable)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as taker:
         assert taker.stdout is not None
         said = [taker.stdout.readline() for _ in range(20)]
@@ -196,8 +197,10 @@ def test_another_key_names_the_same_message_otherwise_and_does_not_open_the_file
 def test_every_answer_is_synced_before_it_is_given(path: Path) -> None:
     with ReplayCache(path, KEY) as cache:
         assert asked(cache, "SELECT journal_mode = 'wal' FROM pragma_journal_mode") == 1
-        assert asked(cache, "PRAGMA synchronous") == 2
+        assert asked(cache, "PRAGMA synchronous") == 2  # FULL
         assert asked(cache, "PRAGMA secure_delete") == 1
+    with ReplayCache(path, KEY, durable=False) as cache:
+        assert asked(cache, "PRAGMA synchronous") == 1  # NORMAL: told apart by a power cut alone
 
 
 def test_the_file_is_its_owners_alone(path: Path) -> None:
