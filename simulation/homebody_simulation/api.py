@@ -19,6 +19,7 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
     runtime: Runtime = "cohort",
     mechanism: Mechanism | None = None,
     seed: int | None = None,
+    secagg: bool | None = None,
     name: str | None = None,
     runs: Path | str = "runs",
     **options: object,
@@ -36,6 +37,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
         runtime: ``cohort`` in this process, ``ray`` on Flower's simulation runtime.
         mechanism: ``blt`` or ``gaussian``; None for the config's.
         seed: Keys everything random, noise included; the model may then not be published.
+        secagg: Seal replies and sum them by secure aggregation; None for the runtime's way:
+            ``cohort`` does not, ``ray`` does.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
         options: Options of the data set's loader, such as ``devices`` of ``synthetic``.
@@ -55,6 +58,7 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             runtime=runtime,
             mechanism=mechanism,
             seed=seed,
+            secagg=secagg,
             name=name,
             runs=Path(runs),
         )

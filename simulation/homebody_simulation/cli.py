@@ -43,6 +43,14 @@ def simulate(
     seed: Annotated[
         int | None, typer.Option(help="Key everything random: reproducible, not publishable.")
     ] = None,
+    secagg: Annotated[
+        bool | None,
+        typer.Option(
+            "--secagg/--no-secagg",
+            help="Seal replies and sum them by secure aggregation; off in cohort, on in ray.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     resume: Annotated[
         str | None,
@@ -72,6 +80,7 @@ def simulate(
         mechanism=mechanism,  # type: ignore[arg-type]  # checked by Request
         runtime=runtime,  # type: ignore[arg-type]  # checked by Request
         seed=seed,
+        secagg=secagg,
         name=name,
         runs=runs,
     )

@@ -61,6 +61,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
         "delta": approved.dp.delta,
         "seeded": request.seed is not None,
         "runtime": request.runtime,
+        "secagg": request.is_sealed(by_config=approved.aggregation.secagg),
     }
     if request.epsilon is None:
         spec = _reference(request, profile.reference, config_digest=approved.digest(), **common)

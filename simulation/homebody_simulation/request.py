@@ -34,6 +34,8 @@ class Request:
         name: Name of the run; None makes one.
         runs: Folder of all runs.
         fleet: Folder of the fleet that carries the run; runtime ``deploy``, and no other, has one.
+        secagg: Whether replies are sealed and summed by secure aggregation; None for the runtime's
+            way: ``cohort`` does not, ``ray`` does if the config asks for it, ``deploy`` always.
     """
 
     data: str = "complete-journey"
@@ -49,6 +51,7 @@ class Request:
     name: str | None = None
     runs: Path = Path("runs")
     fleet: Path | None = None
+    secagg: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.
@@ -83,11 +86,26 @@ class Request:
                 "--runtime must be cohort or ray: a fleet (deploy) is not started from here",
                 fix="train on a fleet with homebody train --fleet",
             )
+        if self.runtime == "deploy" and self.secagg is False:
+            raise PolicyViolationError(
+                "a fleet sums by secure aggregation: without it the server would see each update",
+                fix="leave --no-secagg out; homebody simulate takes it",
+            )
         if self.fleet is not None and self.runtime != "deploy":
             raise UsageError(
                 "the run is a simulation, no fleet carries it",
                 fix="continue it with homebody simulate --resume",
             )
+
+    def is_sealed(self, *, by_config: bool) -> bool:
+        """Tell whether replies are sealed and summed by secure aggregation.
+
+        Args:
+            by_config: What ``aggregation.secagg`` says.
+        """
+        if self.runtime == "deploy" or self.secagg is not None:
+            return self.runtime == "deploy" or bool(self.secagg)
+        return self.runtime == "ray" and by_config
 
     def run_name(self) -> str:
         """Return the name asked for, or a free one made of data set and epsilon."""

@@ -11,7 +11,7 @@ import pytest
 
 from homebody import simulate
 from homebody_server.run_folder import RunFolder
-from homebody_simulation import runtimes
+from homebody_simulation import ray_run
 from homebody_simulation.simulate import SimulatedRun
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'homebody[ray]'")
@@ -62,13 +62,13 @@ def test_ray_and_cohort_release_the_same_and_leave_no_server(
     tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = []
-    free_port = runtimes._free_port  # noqa: SLF001 - which port it was is told nowhere
+    free_port = ray_run._free_port  # noqa: SLF001 - which port it was is told nowhere
 
     def noting() -> int:
         ports.append(free_port())
         return ports[-1]
 
-    monkeypatch.setattr(runtimes, "_free_port", noting)
+    monkeypatch.setattr(ray_run, "_free_port", noting)
     ray, cohort = (
         simulate(
             "synthetic",
