@@ -47,8 +47,8 @@ class ReplayCache:
     Args:
         path: The file, made at the first use, mode 0600.
         key: 32 secret bytes, the same for the life of the file.
-        durable: Sync every answer to disk. A simulation may leave that out: its answers then outlive
-            a killed process, but not a power cut.
+        durable: Sync every answer to disk. A simulation may leave that out: its answers then
+            outlive a killed process, but not a power cut.
 
     Raises:
         IntegrityError: If the file is damaged or was made with another key.

@@ -141,7 +141,7 @@ def test_the_cache_is_a_set_that_forgets_closed_sessions_and_never_reopens_them(
     path = tmp_path_factory.mktemp("replay") / "replay.db"
     taken: set[tuple[str, int, str, bytes, str]] = set()
     closed = {"autumn": -1, "winter": -1}
-    with ReplayCache(path, KEY) as cache:
+    with ReplayCache(path, KEY, durable=False) as cache:
         for step in steps:
             match step:
                 case (str(run), int(session)):
