@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from homebody_privacy.errors import IntegrityError, SecAggAbortError
 from homebody_privacy.secagg.device import SecAggDevice
-from homebody_privacy.secagg.device_state import DeviceMemory, DeviceSettings, read
+from homebody_privacy.secagg.device_state import DeviceMemory, DeviceSettings, DeviceState, read
 from homebody_privacy.secagg.reasons import AbortReason
 from homebody_privacy.secagg.server import SecAggServer, Summed
 from homebody_privacy.secagg.session import id_of
@@ -53,7 +53,8 @@ def vouch(content: bytes) -> tuple[bytes, bytes]:
 class Fleet:
     """``count`` nodes; numbers are places in the order of their ids.
 
-    ``down`` holds the server's last message by number, ``live`` the numbers that still answer.
+    ``down`` holds the server's last message by number, ``rosters`` the first, ``live`` the numbers
+    that still answer.
     """
 
     def __init__(self, count: int, *, name: str = "fleet", **fields: Any) -> None:  # noqa: ANN401
@@ -126,6 +127,19 @@ class Fleet:
             return error.reason
         raise AssertionError(f"the node answered {name}")
 
+    def is_left(self, number: int) -> None:
+        """Assert that a node is out, holds nothing, and answers no leg."""
+        assert self.device(number).state is DeviceState.ABORTED
+        assert self.memory(number) == DeviceMemory(state=DeviceState.ABORTED)
+        for leg, parts in (
+            ("share", (b"", vouch)),
+            ("check_forwarded", (b"",)),
+            ("mask", (self.vectors[number],)),
+            ("confirm", (b"",)),
+            ("unmask", (b"",)),
+        ):
+            assert self.refusal(number, leg, *parts) is AbortReason.OUT_OF_STATE
+
     def begin(self, number: int, **fields: Any) -> bytes:  # noqa: ANN401
         """Return a node's advert."""
         device, advert = SecAggDevice.begin(
@@ -140,6 +154,7 @@ class Fleet:
         """From the first leg to the roster."""
         self._answer(but, self.begin, self.server.add_advert)
         self.down = self._numbered(self.server.close_adverts())
+        self.rosters = dict(self.down)
         return self
 
     def share(self, but: Collection[int] = ()) -> "Fleet":

@@ -41,24 +41,25 @@ def sessions() -> dict[str, Any]:
     entropy = [Entropy(f"{_NAME} {node}")(128) for node in range(COUNT)]
     legs: list[dict[str, Any]] = []
 
-    def leg(name: str) -> None:
+    def leg() -> None:
         up = {str(node): fleet.up[node].hex() for node in fleet.live}
         down = {str(node): message.hex() for node, message in fleet.down.items()}
-        legs.append({"leg": name, "up": up, "down": down})
+        legs.append({"up": up, "down": down})
 
     fleet.advertise()
-    leg("advertise")
+    leg()
     fleet.share()
-    leg("share")
+    leg()
     fleet.mask({GONE})
-    leg("mask")
+    leg()
     fleet.confirm()
-    leg("confirm")
+    leg()
     summed = fleet.unmask()
     fleet.down = {}
-    leg("unmask")
+    leg()
     return {
         "about": "one secure sum of four nodes; node 3 vanishes after it shared",
+        "order": "legs: advertise, share, mask, confirm, unmask; messages by number of the node",
         "sum": fleet.sum,
         "nodes": [
             {

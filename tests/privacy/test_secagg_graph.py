@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homebody_privacy.secagg.graph import holders, neighbourhoods, neighbours_of, ring
+from homebody_privacy.secagg.graph import holders, is_thin, neighbourhoods, neighbours_of, ring
 from homebody_privacy.secagg.parameters import SecAggParameters, choose_parameters
 
 from .secagg_fleet import Entropy
@@ -67,3 +67,15 @@ def test_above_it_neighbours_alone_hold_shares() -> None:
     around = neighbours_of(7, ids, _DIGEST, sizes)
     assert holders(7, around, sizes) == around
     assert len(around) == sizes.neighbours < 100
+
+
+@settings(max_examples=50)
+@given(st.sets(st.integers(0, 149), max_size=70), st.integers(0, 149), st.integers(0, 20))
+def test_a_ring_is_thin_where_any_run_keeps_too_few(gone: set[int], start: int, run: int) -> None:
+    sizes, ids = sizes_of(150), node_ids(150)
+    order, half = ring(ids, _DIGEST), sizes.neighbours // 2
+    gone |= {order[(start + step) % 150] for step in range(run)}
+    alive = set(range(150)) - gone
+    runs = [[order[(place + step) % 150] for step in range(half)] for place in range(150)]
+    fewest = min(len(alive.intersection(some)) for some in runs)
+    assert is_thin(alive, ids, _DIGEST, sizes) is (fewest < sizes.nearby)

@@ -12,6 +12,7 @@ from homebody_privacy.secagg.parameters import (
     MOST,
     SecAggParameters,
     choose_parameters,
+    fewest_nearby,
     graph_sizes,
 )
 
@@ -55,6 +56,10 @@ def test_both_bounds_hold_and_two_neighbours_less_break_one(
     neighbours, threshold = graph_sizes(n, corrupt=marked[0], gone=marked[1])
     assert not fails(n, *marked, neighbours, threshold)
     assert fails(n, *marked, neighbours, threshold - 1) or threshold == 2
+    near = fewest_nearby(n, half=neighbours // 2, gone=marked[1])
+    stay = hypergeom(n, n - marked[1], neighbours // 2)
+    assert n * stay.cdf(near - 1) <= 1e-6 * (1 + 1e-9)
+    assert n * stay.cdf(near) > 1e-6 or near == neighbours // 2
     fewer = neighbours - 2
     assert all(fails(n, *marked, fewer, fewest) for fewest in range(2, fewer + 1))
 
@@ -121,12 +126,21 @@ def test_shares_out_of_range_are_refused(share: float) -> None:
         {"neighbours": 10},
         {"threshold": 1},
         {"threshold": 11},
+        {"nearby": 1},
+        {"nearby": -1},
         {"quorum": 5},
         {"quorum": 11},
     ],
 )
 def test_pf_33_sizes_that_protect_nobody_cannot_be_built(wrong: dict[str, int]) -> None:
-    sound = {"participants": 10, "neighbours": 9, "threshold": 6, "quorum": 6, "least": 4}
-    SecAggParameters(**sound)
-    with pytest.raises(ValueError, match=r"needs|do not fit|quorum"):
+    sound = {
+        "participants": 10,
+        "neighbours": 9,
+        "threshold": 6,
+        "quorum": 6,
+        "nearby": 0,
+        "least": 4,
+    }
+    assert SecAggParameters.from_numbers(SecAggParameters(**sound).to_numbers()).least == 4
+    with pytest.raises(ValueError, match=r"needs|not fit|quorum"):
         SecAggParameters(**(sound | wrong))

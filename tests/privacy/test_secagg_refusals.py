@@ -5,166 +5,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from homebody_privacy.errors import IntegrityError, SecAggAbortError
 from homebody_privacy.secagg.device import SecAggDevice
 from homebody_privacy.secagg.device_state import DeviceState
+from homebody_privacy.secagg.graph import ring
+from homebody_privacy.secagg.masks import Deriver, encrypt_shares
 from homebody_privacy.secagg.reasons import AbortReason
 from homebody_privacy.secagg.wire import (
-    Advert,
     Confirmation,
     Forwarded,
     Quorum,
     Roster,
     Survivors,
 )
-from homebody_privacy.signing import SigningKey
 
-from .secagg_fleet import Entropy, Fleet, certificate, vouch
-
-Members = list[tuple[bytes, Advert]]
+from .secagg_fleet import Entropy, Fleet, vouch
 
 
-def is_left(fleet: Fleet, node: int = 0) -> None:
-    """The node is out, holds nothing, and answers no leg."""
-    assert fleet.device(node).state is DeviceState.ABORTED
-    memory = fleet.memory(node)
-    assert not any((memory.keys, memory.seed, memory.mask_keys, memory.open_keys, memory.held))
-    for leg, parts in (
-        ("share", (b"", vouch)),
-        ("check_forwarded", (b"",)),
-        ("mask", (fleet.vectors[node],)),
-        ("confirm", (b"",)),
-        ("unmask", (b"",)),
-    ):
-        assert fleet.refusal(node, leg, *parts) is AbortReason.OUT_OF_STATE
-
-
-def roster_refusal(change: Callable[[Members], Members], count: int = 4) -> AbortReason:
-    """Return why node 0 leaves at a changed roster."""
-    fleet = Fleet(count).advertise()
-    members = list(Roster.from_bytes(fleet.down[0]).members)
-    roster = Roster(tuple(change(members))).to_bytes()
-    reason = fleet.refusal(0, "share", roster, vouch)
-    is_left(fleet)
-    return reason
-
-
-def with_advert(node: int, **fields: bytes) -> Callable[[Members], Members]:
-    def change(members: Members) -> Members:
-        content, advert = members[node]
-        return [*members[:node], (content, replace(advert, **fields)), *members[node + 1 :]]
-
-    return change
-
-
-def resigned(fleet: Fleet, node: int, advert: Advert, session: int) -> Advert:
-    terms = replace(fleet.settings(node), session=session).terms
-    text = terms.advert_text(fleet.ids[node], advert.mask_key, advert.channel_key)
-    return replace(advert, signature=fleet.signers[node].sign(text))
-
-
-def test_an_unchanged_roster_is_answered() -> None:
-    Fleet(4).advertise().share()
-
-
-def test_substituted_keys_of_another_node_are_refused() -> None:
-    for use in ("mask_key", "channel_key"):
-        assert roster_refusal(with_advert(2, **{use: bytes([9] * 32)})) is AbortReason.BAD_SIGNATURE
-    assert roster_refusal(with_advert(2, signature=bytes(64))) is AbortReason.BAD_SIGNATURE
-
-
-def test_an_advert_replayed_from_an_earlier_sum_is_refused() -> None:
-    fleet = Fleet(4)
-    fleet.advertise()
-    members = list(Roster.from_bytes(fleet.down[0]).members)
-    old = resigned(fleet, 2, members[2][1], session=11)
-    members[2] = (members[2][0], old)
-    reason = fleet.refusal(0, "share", Roster(tuple(members)).to_bytes(), vouch)
-    assert reason is AbortReason.BAD_SIGNATURE
-
-
-def test_own_keys_substituted_or_missing_are_refused() -> None:
-    for use in ("mask_key", "channel_key"):
-        assert roster_refusal(with_advert(0, **{use: bytes([9] * 32)})) is AbortReason.OWN_ADVERT
-    assert roster_refusal(with_advert(0, signature=bytes(64))) is AbortReason.OWN_ADVERT
-    assert roster_refusal(lambda members: members[1:]) is AbortReason.OWN_ADVERT
-
-
-def test_a_key_that_occurs_twice_is_refused() -> None:
-    def copied(members: Members) -> Members:
-        return with_advert(2, mask_key=members[1][1].mask_key)(members)
-
-    def doubled(members: Members) -> Members:
-        return with_advert(2, channel_key=members[2][1].mask_key)(members)
-
-    assert roster_refusal(copied) is AbortReason.REPEATED_KEY
-    assert roster_refusal(doubled) is AbortReason.REPEATED_KEY
-
-
-def test_a_node_twice_or_out_of_order_is_refused() -> None:
-    assert roster_refusal(lambda m: [m[0], m[1], m[1], m[2]]) is AbortReason.MALFORMED
-    assert roster_refusal(lambda m: [m[0], m[2], m[1], m[3]]) is AbortReason.MALFORMED
-
-
-def test_a_node_the_authority_did_not_vouch_for_is_refused() -> None:
-    def sybil(members: Members) -> Members:
-        return [*members[:2], (b"mine:" + bytes(32), members[2][1]), members[3]]
-
-    assert roster_refusal(sybil) is AbortReason.BAD_CERTIFICATE
-
-
-def test_an_id_that_is_not_its_keys_is_refused() -> None:
-    fleet = Fleet(4).advertise()
-    reason = fleet.refusal(
-        0, "share", fleet.down[0], lambda content: (bytes(32), vouch(content)[1])
-    )
-    assert reason is AbortReason.BAD_CERTIFICATE
-
-
-def test_a_key_of_small_order_is_refused_although_its_node_signed_it() -> None:
-    for use in ("mask_key", "channel_key"):
-        fleet = Fleet(4).advertise()
-        members = list(Roster.from_bytes(fleet.down[0]).members)
-        small = replace(members[2][1], **{use: bytes([1] + [0] * 31)})
-        members[2] = (members[2][0], resigned(fleet, 2, small, session=12))
-        reason = fleet.refusal(0, "share", Roster(tuple(members)).to_bytes(), vouch)
-        assert reason is AbortReason.BAD_KEY
-        is_left(fleet)
-
-
-def test_pf_33_a_roster_below_three_or_the_own_least_is_refused() -> None:
-    for kept in (0, 1, 2):
-        assert roster_refusal(lambda m, kept=kept: m[:kept]) is AbortReason.PARAMETERS  # type: ignore[misc]
-    fleet = Fleet(4)
-    fleet.begin(0, least=5)
-    assert fleet.refusal(0, "share", Fleet(4).advertise().down[0], vouch) is AbortReason.PARAMETERS
-
-
-def test_pf_33_a_roster_that_cannot_keep_the_own_bounds_is_refused() -> None:
-    fleet = Fleet(4)
-    fleet.begin(0, max_corrupt=0.5, max_dropout=0.3)
-    assert fleet.refusal(0, "share", Fleet(4).advertise().down[0], vouch) is AbortReason.PARAMETERS
-
-
-def test_pf_33_nodes_of_one_key_holder_count_only_if_the_authority_vouched() -> None:
-    fleet = Fleet(3).advertise()
-    members = list(Roster.from_bytes(fleet.down[0]).members)
-    extra = SigningKey(Entropy("sybil")(32))
-    members.append((certificate(extra.public)[1:], members[0][1]))
-    reason = fleet.refusal(0, "share", Roster(tuple(members)).to_bytes(), vouch)
-    assert reason is AbortReason.BAD_CERTIFICATE
-
-
-@pytest.mark.parametrize("field", ["run", "session", "round", "length", "config_sha256"])
-def test_nodes_that_disagree_about_the_sum_do_not_share_it(field: str) -> None:
-    fleet, other = Fleet(4), {"run": "b", "session": 9, "round": 9, "length": 9}
-    fleet.begin(0, **{field: other.get(field, "d1" * 32)})
-    roster = Fleet(4).advertise().down[0]
-    assert fleet.refusal(0, "share", roster, vouch) in {
-        AbortReason.OWN_ADVERT,
-        AbortReason.BAD_SIGNATURE,
-    }
+def digest_of(fleet: Fleet) -> bytes:
+    return fleet.settings(0).terms.roster_digest(fleet.down[0])
 
 
 @pytest.mark.parametrize("leg", ["share", "check_forwarded", "confirm", "unmask"])
@@ -187,14 +48,14 @@ def test_messages_of_another_length_or_kind_are_refused(leg: str, wrong: str) ->
     }[wrong]
     parts = (message, vouch) if leg == "share" else (message,)
     assert fleet.refusal(0, leg, *parts) is AbortReason.MALFORMED
-    is_left(fleet)
+    fleet.is_left(0)
 
 
 def forwarded_refusal(change: Callable[[Forwarded], Forwarded], count: int = 5) -> AbortReason:
     fleet = Fleet(count).advertise().share({count - 1} if count > 4 else ())
     message = change(Forwarded.from_bytes(fleet.down[0])).to_bytes()
     reason = fleet.refusal(0, "check_forwarded", message)
-    is_left(fleet)
+    fleet.is_left(0)
     return reason
 
 
@@ -222,7 +83,7 @@ def test_shares_replayed_from_an_earlier_sum_are_refused() -> None:
     old = Fleet(4, session=11).advertise().share()
     fleet = Fleet(4).advertise().share()
     assert fleet.refusal(0, "check_forwarded", old.down[0]) is AbortReason.BAD_SHARE
-    is_left(fleet)
+    fleet.is_left(0)
 
 
 def test_a_nodes_own_shares_sent_back_to_it_are_refused() -> None:
@@ -256,15 +117,43 @@ def test_too_few_neighbours_that_shared_are_refused_although_the_quorum_is_kept(
     memory = fleet.memory(0)
     kept = tuple(node for node in range(102) if node not in memory.neighbours)
     message = Forwarded(102, kept, ()).to_bytes()
-    assert len(kept) > memory.quorum
+    assert len(kept) > memory.sizes.quorum
     assert fleet.refusal(0, "check_forwarded", message) is AbortReason.TOO_FEW_SHARED
+
+
+def test_too_few_sharers_for_a_quorum_are_refused_although_all_neighbours_shared() -> None:
+    fleet = Fleet(102, max_corrupt=0.05, max_dropout=0.1).advertise().share()
+    memory, message = fleet.memory(0), Forwarded.from_bytes(fleet.down[0])
+    near = [0, *memory.neighbours]
+    others = [node for node in range(102) if node not in near]
+    shared = tuple(sorted((near + others)[: memory.sizes.quorum - 1]))
+    assert len(shared) > len(near)
+    fewer = replace(message, shared=shared).to_bytes()
+    assert fleet.refusal(0, "check_forwarded", fewer) is AbortReason.TOO_FEW_SHARED
+
+
+def test_a_share_that_is_no_element_of_the_field_is_refused() -> None:
+    for wrong in (b"\xff" * 33 + bytes(33), bytes(33) + b"\xff" * 33):
+        fleet = Fleet(4).advertise()
+        channel = Entropy("fleet 1")(64)[32:]  # node 1 lies, with its own keys
+        theirs = Roster.from_bytes(fleet.down[0]).members[0][1].channel_key
+        agreed = X25519PrivateKey.from_private_bytes(channel).exchange(
+            X25519PublicKey.from_public_bytes(theirs)
+        )
+        terms, digest, (zero, one) = fleet.settings(0).terms, digest_of(fleet), fleet.ids[:2]
+        key = Deriver(terms, digest).share(agreed, one, zero)
+        lie = encrypt_shares(key, wrong, terms.share_context(digest, one, zero))
+        fleet.share()
+        message = Forwarded.from_bytes(fleet.down[0])
+        lied = replace(message, sealed=(lie, *message.sealed[1:])).to_bytes()
+        assert fleet.refusal(0, "check_forwarded", lied) is AbortReason.BAD_SHARE
 
 
 def survivors_refusal(change: Callable[[Survivors], Survivors]) -> AbortReason:
     fleet = Fleet(7).advertise().share({6}).mask({5})
     message = change(Survivors.from_bytes(fleet.down[0])).to_bytes()
     reason = fleet.refusal(0, "confirm", message)
-    is_left(fleet)
+    fleet.is_left(0)
     return reason
 
 
@@ -293,6 +182,28 @@ def test_survivors_without_oneself_too_few_or_of_another_roster_are_refused() ->
     assert survivors_refusal(lambda m: replace(m, participants=8)) is AbortReason.MALFORMED
 
 
+def test_survivors_that_would_cut_the_ring_in_two_are_refused() -> None:
+    fleet = Fleet(104, max_corrupt=0.05, max_dropout=0.1).advertise()
+    sizes, order = fleet.server.sizes, ring(fleet.ids, digest_of(fleet))
+    half = sizes.neighbours // 2
+    assert sizes.nearby >= 1
+    first = order[0]
+    fleet.share().check()
+    for node in (first, order[52]):
+        fleet.leg(node, "mask", fleet.vectors[node])
+    runs = {*order[10 : 10 + half], *order[70 : 70 + half]}
+    assert len(runs) == 2 * half
+
+    def shown(gone: set[int]) -> bytes:
+        alive = tuple(node for node in range(104) if node not in gone)
+        return Survivors(104, alive, tuple(sorted(gone))).to_bytes()
+
+    assert fleet.refusal(first, "confirm", shown(runs)) is AbortReason.THIN_RING
+    kept = {order[10 + at] for at in range(sizes.nearby)}
+    kept |= {order[70 + at] for at in range(sizes.nearby)}
+    assert fleet.leg(order[52], "confirm", shown(runs - kept))
+
+
 def test_pf_34_two_survivor_sets_cannot_both_reach_a_quorum() -> None:
     fleet = Fleet(8).advertise().share().mask()
     shown = [  # both are lists every single node would sign
@@ -304,7 +215,7 @@ def test_pf_34_two_survivor_sets_cannot_both_reach_a_quorum() -> None:
         side = 0 if node < 4 else 1
         reply = fleet.leg(node, "confirm", shown[side])
         signed[side].append((node, Confirmation.from_bytes(reply).signature))
-    quorum = fleet.memory(0).quorum
+    quorum = fleet.memory(0).sizes.quorum
     assert quorum == 5
     for node in range(8):
         everything = sorted(signed[0] + signed[1])
@@ -313,14 +224,14 @@ def test_pf_34_two_survivor_sets_cannot_both_reach_a_quorum() -> None:
             node, "unmask", Quorum(tuple(everything if node % 2 else own)).to_bytes()
         )
         assert outcome in {AbortReason.QUORUM, AbortReason.BAD_SIGNATURE}
-        is_left(fleet, node)
+        fleet.is_left(node)
 
 
 def quorum_refusal(change: Callable[[Quorum], Quorum]) -> AbortReason:
     fleet = Fleet(8).advertise().share().mask({7}).confirm()
     message = change(Quorum.from_bytes(fleet.down[0])).to_bytes()
     reason = fleet.refusal(0, "unmask", message)
-    is_left(fleet)
+    fleet.is_left(0)
     return reason
 
 
@@ -368,7 +279,7 @@ def test_pf_34_a_second_unmasking_is_refused_and_both_shares_of_one_node_never_l
 def test_legs_out_of_order_are_refused() -> None:
     fleet = Fleet(4).advertise()
     assert fleet.refusal(0, "mask", fleet.vectors[0]) is AbortReason.OUT_OF_STATE
-    is_left(fleet)
+    fleet.is_left(0)
     fleet = Fleet(4).advertise().share()
     assert fleet.refusal(0, "mask", fleet.vectors[0]) is AbortReason.OUT_OF_STATE
     fleet = Fleet(4).advertise().share().mask()
@@ -388,7 +299,7 @@ def test_a_vector_that_does_not_fit_changes_nothing() -> None:
 def test_whoever_drives_a_node_can_leave_at_any_time() -> None:
     fleet = Fleet(4).advertise().share().mask()
     fleet.leg(0, "abort")
-    is_left(fleet)
+    fleet.is_left(0)
 
 
 def test_the_error_names_a_reason_and_no_secret() -> None:

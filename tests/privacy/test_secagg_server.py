@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homebody_privacy.errors import RoundVoidError
+from homebody_privacy.secagg.graph import ring
 from homebody_privacy.secagg.opening import recover
 from homebody_privacy.secagg.reasons import VoidReason
 from homebody_privacy.secagg.server import SecAggServer, ServerState, Summed
@@ -140,6 +141,17 @@ def test_a_late_vector_is_refused_unread() -> None:
     summed = fleet.confirm().unmask()
     assert summed.total.tolist() == fleet.vectors[:4].sum(axis=0).tolist()
     assert fleet.ids[4] not in summed.survivors
+
+
+def test_survivors_too_thin_on_the_ring_make_the_sum_void() -> None:
+    fleet = Fleet(104, max_corrupt=0.05, max_dropout=0.1).advertise().share()
+    sizes = fleet.server.sizes
+    order = ring(fleet.ids, fleet.settings(0).terms.roster_digest(fleet.rosters[0]))
+    gone = set(order[20 : 20 + sizes.neighbours // 2])
+    assert len(order) - len(gone) > sizes.quorum
+    with pytest.raises(RoundVoidError) as refusal:
+        fleet.mask(gone)
+    assert refusal.value.reason is VoidReason.THIN_RING
 
 
 def test_a_vector_of_a_node_that_never_shared_is_not_taken() -> None:

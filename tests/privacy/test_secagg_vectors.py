@@ -1,7 +1,6 @@
 """The golden bytes of a secure sum: read, written again, and made again from their inputs."""
 
 import json
-from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from homebody_privacy.secagg.shamir import combine
 from homebody_privacy.signing import verify_ed25519
 
+from .secagg_fleet import Fleet
 from .secagg_vectors import COUNT, FILES, FOLDER, GONE, new_fleet, text
 from .test_secagg_wire import KINDS
 
@@ -52,6 +52,14 @@ def test_every_message_of_the_session_is_read_and_written_the_same() -> None:
                 assert KINDS[kind].from_bytes(content).to_bytes() == content
 
 
+def leg(fleet: Fleet) -> dict[str, dict[str, str]]:
+    """Return the messages of the leg a fleet has just been through."""
+    return {
+        "up": {str(node): fleet.up[node].hex() for node in fleet.live},
+        "down": {str(node): message.hex() for node, message in fleet.down.items()},
+    }
+
+
 def test_a_whole_session_from_its_inputs_has_the_same_bytes_and_sum() -> None:
     golden = load("session")
     fleet = new_fleet()
@@ -61,13 +69,16 @@ def test_a_whole_session_from_its_inputs_has_the_same_bytes_and_sum() -> None:
     for node, own in enumerate(golden["nodes"]):
         secrets = ("mask_secret", "channel_secret", "self_seed", "polynomial_secret")
         fleet.entropy[node] = BytesIO(b"".join(bytes.fromhex(own[name]) for name in secrets)).read
-    steps = [fleet.advertise, fleet.share, partial(fleet.mask, {GONE}), fleet.confirm]
-    for leg, step in zip(golden["legs"], steps, strict=False):
-        step()
-        assert {str(node): fleet.up[node].hex() for node in fleet.live} == leg["up"]
-        assert {str(node): message.hex() for node, message in fleet.down.items()} == leg["down"]
+    fleet.advertise()
+    assert leg(fleet) == golden["legs"][0]
+    fleet.share()
+    assert leg(fleet) == golden["legs"][1]
+    fleet.mask({GONE})
+    assert leg(fleet) == golden["legs"][2]
+    fleet.confirm()
+    assert leg(fleet) == golden["legs"][3]
     summed = fleet.unmask()
-    assert {str(node): fleet.up[node].hex() for node in fleet.live} == golden["legs"][-1]["up"]
+    assert leg(fleet)["up"] == golden["legs"][4]["up"]
     kept = [node["vector"] for node in golden["nodes"] if node["number"] != GONE]
     assert summed.total.tolist() == golden["total"] == [sum(row) for row in zip(*kept, strict=True)]
 

@@ -20,7 +20,7 @@ from homebody_privacy.signing import SigningKey, verify_ed25519
 
 from . import device_state
 from .device_state import DeviceMemory, DeviceSettings, DeviceState
-from .graph import holders, neighbours_of
+from .graph import holders, is_thin, neighbours_of
 from .masks import (
     Deriver,
     Mask,
@@ -143,9 +143,7 @@ class SecAggDevice:
             signers=tuple(public for _, public in identities),
             number=number,
             neighbours=neighbours,
-            threshold=sizes.threshold,
-            quorum=sizes.quorum,
-            complete=sizes.complete,
+            numbers=sizes.to_numbers(),
         )
         return self._split([adverts[other] for other in neighbours], sizes)
 
@@ -166,8 +164,8 @@ class SecAggDevice:
         if len(message.sealed) != len(places):
             self._abort(AbortReason.MALFORMED)
         if (
-            len(shared) < max(memory.quorum, self._settings.least)
-            or len(places) + memory.complete < memory.threshold
+            len(shared) < max(memory.sizes.quorum, self._settings.least)
+            or len(places) + memory.sizes.complete < memory.sizes.threshold
         ):
             self._abort(AbortReason.TOO_FEW_SHARED)
         held = dict(zip(memory.holding, memory.held, strict=True))
@@ -229,8 +227,10 @@ class SecAggDevice:
             self._abort(AbortReason.CHANGED_PARTICIPANTS)
         if memory.number not in alive:
             self._abort(AbortReason.OWN_ID)
-        if len(alive) < max(memory.quorum, self._settings.least):
+        if len(alive) < max(memory.sizes.quorum, self._settings.least):
             self._abort(AbortReason.TOO_FEW_SURVIVORS)
+        if is_thin(alive, memory.node_ids, memory.digest, memory.sizes):
+            self._abort(AbortReason.THIN_RING)
         self._memory = replace(memory, state=DeviceState.SIGNED, alive=message.alive)
         return Confirmation(self._signer.sign(self._confirm_text())).to_bytes()
 
@@ -247,7 +247,9 @@ class SecAggDevice:
         self._enter(DeviceState.SIGNED)
         memory, signatures = self._memory, self._read(Quorum.from_bytes, quorum).signatures
         alive, text = set(memory.alive), self._confirm_text()
-        if len(signatures) < memory.quorum or not alive.issuperset(node for node, _ in signatures):
+        if len(signatures) < memory.sizes.quorum or not alive.issuperset(
+            node for node, _ in signatures
+        ):
             self._abort(AbortReason.QUORUM)
         if not all(verify_ed25519(memory.signers[node], one, text) for node, one in signatures):
             self._abort(AbortReason.BAD_SIGNATURE)

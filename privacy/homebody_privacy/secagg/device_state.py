@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from .parameters import SecAggParameters
 from .session import ID_BYTES, Session
 
 
@@ -33,7 +34,7 @@ class DeviceSettings:
     """The sum a node takes part in, by its own account, and its own bounds. Public.
 
     Attributes:
-        run: Identity of the run, without ``|``.
+        run: Identity of the run, 1 to 255 bytes of UTF-8.
         session: Serial of the sum within the run.
         round: Round it is for.
         node_id: SHA-256 of the node's raw Ed25519 public key.
@@ -91,9 +92,7 @@ class DeviceMemory:
         signers: Ed25519 public keys, in the same order.
         number: The node's own place in the roster.
         neighbours: Numbers of its neighbours, increasing.
-        threshold: Shares that open a secret.
-        quorum: Signatures it asks for.
-        complete: Whether it holds shares of its own secrets too.
+        numbers: Sizes of the sum, by its own account.
         seed: Self seed; until the vector was masked.
         mask_keys: Keys of the masks shared with ``neighbours`` (from READY: those who shared).
         open_keys: Keys of the shares from ``neighbours``; until they were opened.
@@ -111,9 +110,7 @@ class DeviceMemory:
     signers: tuple[bytes, ...] = field(default=(), repr=False)
     number: int = field(default=0, repr=False)
     neighbours: tuple[int, ...] = field(default=(), repr=False)
-    threshold: int = 0
-    quorum: int = 0
-    complete: bool = False
+    numbers: tuple[int, ...] = ()
     seed: bytes = field(default=b"", repr=False)
     mask_keys: tuple[bytes, ...] = field(default=(), repr=False)
     open_keys: tuple[bytes, ...] = field(default=(), repr=False)
@@ -121,6 +118,11 @@ class DeviceMemory:
     holding: tuple[int, ...] = field(default=(), repr=False)
     shared: tuple[int, ...] = field(default=(), repr=False)
     alive: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def sizes(self) -> SecAggParameters:
+        """Sizes of the sum, from SHARED to SIGNED."""
+        return SecAggParameters.from_numbers(self.numbers)
 
 
 def write(settings: DeviceSettings, memory: DeviceMemory) -> bytes:
@@ -175,4 +177,4 @@ def _memory(values: dict[str, Any]) -> DeviceMemory:
 
 _BYTES: Final = ("advert", "digest", "seed")
 _LISTS_OF_BYTES: Final = ("keys", "node_ids", "signers", "mask_keys", "open_keys", "held")
-_LISTS_OF_NUMBERS: Final = ("neighbours", "holding", "shared", "alive")
+_LISTS_OF_NUMBERS: Final = ("numbers", "neighbours", "holding", "shared", "alive")

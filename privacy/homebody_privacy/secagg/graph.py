@@ -5,7 +5,7 @@ the ``neighbours / 2`` next on either side. The order is that of a hash of the r
 the id: a server can only try other rosters, which costs its bound what it tries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from .parameters import SecAggParameters
 from .session import ring_place
@@ -45,6 +45,29 @@ def neighbourhoods(
 def holders(node: int, neighbours: Sequence[int], sizes: SecAggParameters) -> tuple[int, ...]:
     """Return who holds shares of a node's secrets: its neighbours, in the complete graph itself."""
     return tuple(sorted((*neighbours, node))) if sizes.complete else tuple(neighbours)
+
+
+def is_thin(
+    alive: Collection[int], node_ids: Sequence[bytes], digest: bytes, sizes: SecAggParameters
+) -> bool:
+    """Tell whether some run of half a neighbourhood on the ring keeps too few survivors.
+
+    Args:
+        alive: Numbers of the survivors.
+        node_ids: Ids of the roster, increasing.
+        digest: R of the roster.
+        sizes: Sizes of the sum; of ``nearby`` 0, none is too few.
+    """
+    if not sizes.nearby:
+        return False
+    stays = [node in alive for node in ring(node_ids, digest)]
+    half = sizes.neighbours // 2
+    near = sum(stays[:half])
+    for place, stay in enumerate(stays):  # the run that starts here
+        if near < sizes.nearby:
+            return True
+        near += stays[(place + half) % len(stays)] - stay
+    return False
 
 
 def _around(order: Sequence[int], place: int, sizes: SecAggParameters) -> tuple[int, ...]:

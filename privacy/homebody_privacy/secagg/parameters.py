@@ -6,16 +6,19 @@ over all nodes of a hypergeometric tail, in exact integers so that every machine
 - P[some node has ``threshold`` corrupt neighbours]  <= 2**-40: its secrets would be known;
 - P[some node keeps fewer than ``threshold`` neighbours] <= 1e-6: the round would be void.
 
+A third one keeps the ring whole (``fewest_nearby``).
+
 They speak of chance: neighbours are drawn by a hash of the roster, corrupt and vanishing nodes are
 taken as chosen before it.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 from homebody_privacy.errors import InfeasibleError
 
@@ -41,6 +44,8 @@ class SecAggParameters:
         neighbours: Nodes that each node shares masks and secrets with, k.
         threshold: Shares that open a secret, t. In the complete graph a node's own share counts.
         quorum: Signatures over the survivors that a node asks for before it unmasks, w.
+        nearby: Survivors among any ``neighbours / 2`` consecutive places of the ring, at least;
+            fewer in two places would cut the sum in two. 0 asks for none.
         least: Vectors of the smallest sum anybody takes part in.
     """
 
@@ -48,6 +53,7 @@ class SecAggParameters:
     neighbours: int
     threshold: int
     quorum: int
+    nearby: int
     least: int
 
     def __post_init__(self) -> None:
@@ -56,8 +62,19 @@ class SecAggParameters:
             raise ValueError(f"a secure sum needs {LEAST} <= least <= participants <= {MOST}")
         if not 1 <= self.neighbours < self.participants or not 1 < self.threshold <= self.holders:
             raise ValueError("neighbours and threshold do not fit the participants")
+        if not 0 <= self.nearby <= self.neighbours // 2 or (self.complete and self.nearby):
+            raise ValueError("nearby does not fit the neighbours")
         if not self.participants < 2 * self.quorum <= 2 * self.participants:
             raise ValueError("a quorum is more than half of the participants")
+
+    def to_numbers(self) -> tuple[int, ...]:
+        """Return all fields in order."""
+        return astuple(self)
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        """Return what ``to_numbers`` was made of."""
+        return cls(**dict(zip((one.name for one in fields(cls)), numbers, strict=True)))
 
     @property
     def complete(self) -> bool:
@@ -119,15 +136,17 @@ def choose_parameters(
             fix="more nodes, or lower max_corrupt or max_dropout",
         )
     if participants <= COMPLETE:
-        neighbours, threshold = participants - 1, quorum
+        neighbours, threshold, nearby = participants - 1, quorum, 0
     else:
         gone = math.ceil(_exact(max_dropout) * participants)
         neighbours, threshold = graph_sizes(participants, corrupt=corrupt, gone=gone)
+        nearby = fewest_nearby(participants, half=neighbours // 2, gone=gone)
     return SecAggParameters(
         participants=participants,
         neighbours=neighbours,
         threshold=threshold,
         quorum=quorum,
+        nearby=nearby,
         least=least,
     )
 
@@ -159,6 +178,31 @@ def graph_sizes(participants: int, *, corrupt: int, gone: int) -> tuple[int, int
         if void * _VOID <= ways:
             return neighbours, threshold
     raise InfeasibleError(f"no thresholds keep the bounds with {participants} nodes")
+
+
+@lru_cache(maxsize=64)
+def fewest_nearby(participants: int, *, half: int, gone: int) -> int:
+    """Return how many survivors any run of the ring keeps, but for one round in a million.
+
+    A server that says who vanished could empty two runs of half a neighbourhood, and learn the sum
+    of each part. Nodes refuse survivors that thin: it then needs so many corrupt nodes in either
+    run. Chance puts them there too often for a bound of 2**-40; against few of them it is plenty.
+
+    Args:
+        participants: Nodes, n.
+        half: Consecutive places of the ring, half a neighbourhood.
+        gone: How many nodes vanish.
+
+    Examples:
+        >>> fewest_nearby(1000, half=44, gone=300)
+        12
+    """
+    ways, void = math.comb(participants, half), 0
+    for stay in range(half + 1):
+        void += _draws(participants, gone, half, half - stay)
+        if participants * void * _VOID > ways:
+            return stay
+    return half
 
 
 def _least_secret(participants: int, corrupt: int, neighbours: int, ways: int) -> int:

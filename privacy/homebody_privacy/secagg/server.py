@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from homebody_privacy.errors import InfeasibleError, RoundVoidError
 from homebody_privacy.signing import verify_ed25519
 
-from .graph import holders, neighbourhoods
+from .graph import holders, is_thin, neighbourhoods
 from .masks import Deriver, Words, agree, centred, word_type
 from .opening import Closed
 from .parameters import SecAggParameters, choose_parameters
@@ -68,7 +68,7 @@ class SecAggServer:
     """One secure sum over the nodes that were asked.
 
     Args:
-        run: Identity of the run, without ``|``.
+        run: Identity of the run, 1 to 255 bytes of UTF-8.
         session: Serial of the sum within the run.
         round: Round it is for.
         length: Words of the vector.
@@ -262,6 +262,8 @@ class SecAggServer:
         self._close(ServerState.SHARED, ServerState.MASKED)
         if len(self._commitments) < max(self.sizes.quorum, self._least):
             self._void(VoidReason.TOO_FEW_VECTORS)
+        if is_thin(self._commitments, self._ids, self._digest, self.sizes):
+            self._void(VoidReason.THIN_RING)
         alive = tuple(sorted(self._commitments))
         survivors = survivors_digest([self._ids[node] for node in alive])
         self._confirm_text = self._terms.confirm_text(self._digest, survivors)

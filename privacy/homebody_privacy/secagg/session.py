@@ -14,7 +14,7 @@ from homebody_privacy.legs import pack
 ID_BYTES: Final = 32
 KEY_BYTES: Final = 32
 WORD_BITS: Final = (32, 64)
-_RUN_BYTES: Final = 200
+_RUN_BYTES: Final = 255
 _SERIAL: Final = range(1 << 63)
 
 _ADVERT: Final = b"homebody/secagg/advert/v1\0"
@@ -31,7 +31,7 @@ class Session:
     """One secure sum. Public.
 
     Attributes:
-        run: Identity of the run, without ``|``.
+        run: Identity of the run, 1 to 255 bytes of UTF-8.
         session: Serial of the sum within the run.
         round: Round it is for.
         length: Words of the vector, at least 1.
@@ -50,8 +50,8 @@ class Session:
 
     def __post_init__(self) -> None:
         """Refuse what no sum can have."""
-        if not 1 <= len(self.run.encode()) <= _RUN_BYTES or "|" in self.run:
-            raise ValueError(f"run must have 1 to {_RUN_BYTES} bytes and no '|'")
+        if not 1 <= len(self.run.encode()) <= _RUN_BYTES:
+            raise ValueError(f"run must have 1 to {_RUN_BYTES} bytes")
         if self.session not in _SERIAL or self.round not in _SERIAL:
             raise ValueError("session and round must be from 0 to 2**63 - 1")
         if not 1 <= self.length < 1 << 32:
@@ -97,7 +97,10 @@ class Session:
         return hashlib.sha256(_COMMIT + self.to_bytes() + node_id + seed).digest()
 
     def key_info(self, use: str, first: bytes, second: bytes) -> bytes:
-        """Return the HKDF info of the key of one use between two nodes."""
+        """Return the HKDF info of the key of one use between two nodes.
+
+        Of the fields, ``run`` alone may hold a ``|``, so no two sets of them look the same.
+        """
         return (
             f"homebody/secagg/{use}/v1|{self.run}|{self.session}|{self.round}"
             f"|{first.hex()}|{second.hex()}"
