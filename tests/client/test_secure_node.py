@@ -1,6 +1,7 @@
 """What a server that lies can make a node do in sealed sessions: nothing but decline."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_a_step_out_of_its_order_ends_the_session(town: Town, due: Step, came: S
 )
 @pytest.mark.parametrize("step", [Step.SHARE, Step.UPDATE])
 def test_a_message_for_another_place_is_refused_and_the_session_goes_on(
-    town: Town, step: Step, change: dict[str, object]
+    town: Town, step: Step, change: dict[str, Any]
 ) -> None:
     asked = town.sum()
     asked.legs(until=step)
@@ -180,7 +181,7 @@ def test_a_message_for_another_place_is_refused_and_the_session_goes_on(
 @pytest.mark.parametrize("change", [{"round": 2}, {"model_sha256": "e" * 64}], ids=str)
 @pytest.mark.parametrize("step", STEPS[1:])
 def test_a_message_of_another_round_or_model_ends_the_session(
-    town: Town, step: Step, change: dict[str, object]
+    town: Town, step: Step, change: dict[str, Any]
 ) -> None:
     asked = town.sum()
     asked.legs(until=step)
@@ -325,7 +326,7 @@ def test_two_runs_do_not_see_each_other(town: Town) -> None:
     ids=str,
 )
 def test_a_run_the_nodes_config_does_not_allow_is_not_joined(
-    town: Town, change: dict[str, object], kind: type[HomebodyError]
+    town: Town, change: dict[str, Any], kind: type[HomebodyError]
 ) -> None:
     message = town.announce(town.announcement(**change))
     assert isinstance(refused(town.members[0].node, Step.ENROL, message), kind)
@@ -364,7 +365,7 @@ def test_an_invitation_of_another_nodes_devices_trains_nobody(
     "change", [{"run": "winter"}, {"round": 2}, {"config-digest": "d" * 64}, {"devices": [0, 0]}]
 )
 def test_an_invitation_that_is_not_what_its_envelope_says_trains_nobody(
-    town: Town, change: dict[str, object]
+    town: Town, change: dict[str, Any]
 ) -> None:
     asked = town.sum()
     asked.legs(until=Step.UPDATE)
