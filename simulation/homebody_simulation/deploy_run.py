@@ -14,7 +14,7 @@ from typing import Final
 
 from homebody_privacy.errors import DependencyError, InvalidFileError
 from homebody_server.fleet import Fleet
-from homebody_server.flower_app import RUN_FOLDER
+from homebody_server.flower_app import HOME, RUN_FOLDER
 from homebody_server.rounds import Observer
 from homebody_simulation.cost import Meter
 from homebody_simulation.flower_project import write_project
@@ -77,17 +77,28 @@ def _running(prepared: Prepared, fleet: Fleet) -> str | None:
         flower = str(prepared.folder.read_json(_FLOWER)["run"])
     except (InvalidFileError, KeyError):
         return None
-    return None if fleet.run_status(flower).ended else flower
+    return None if fleet.control.run(flower).ended else flower
 
 
 def _start(prepared: Prepared, fleet: Fleet) -> str:
-    """Start a Flower run that holds the name of the run's folder and nothing else."""
+    """Start a Flower run that names two folders on the server's machine, and nothing else."""
     _outcome(prepared).unlink(missing_ok=True)
     with TemporaryDirectory(prefix="homebody-app-") as work:
-        settings = {RUN_FOLDER: str(prepared.folder.path.resolve())}
+        settings = {
+            RUN_FOLDER: str(prepared.folder.path.resolve()),
+            HOME: str(fleet.paths.path),
+        }
         flower = fleet.start_run(write_project(Path(work) / "app", settings))
     prepared.folder.write_json(_FLOWER, {"run": flower})
     return flower
+
+
+def _is_over(fleet: Fleet, flower: str) -> bool:
+    """Tell whether a Flower run ended; a SuperLink that is away may be on its way back."""
+    try:
+        return fleet.control.run(flower).ended
+    except DependencyError:
+        return False
 
 
 def _watch(prepared: Prepared, observe: Observer, fleet: Fleet, flower: str) -> None:
@@ -97,7 +108,7 @@ def _watch(prepared: Prepared, observe: Observer, fleet: Fleet, flower: str) -> 
     while True:
         done, over = _outcome(prepared).exists(), False
         if not done and time.monotonic() >= ask_at:
-            over = fleet.run_status(flower).ended
+            over = _is_over(fleet, flower)
             ask_at = time.monotonic() + _ASK_S
             done = over and _outcome(prepared).exists()  # written between the two looks
         state = folder.load_state()
