@@ -144,6 +144,7 @@ class Town:
     authority: SigningKey
     key: RecipientKey = field(default_factory=RecipientKey.generate)
     serial: int = 0
+    now: int = NOW
 
     @classmethod
     def of(cls, hosted: Iterable[Iterable[int]], folder: Path | None = None) -> "Town":
@@ -188,7 +189,7 @@ class Town:
             "clip_norm": LATTICE.clip_norm,
             "lattice_bits": LATTICE.bits,
             "example_key": "00" * 32,
-            "not_after": NOW + 5_000,
+            "not_after": self.now + 5_000,
         }
         return Announcement(**{**told, **changed})
 
@@ -241,7 +242,7 @@ class Town:
             config_sha256=CONFIG,
         )
         public = sender.identity.signing.public
-        return open_sealed(reply, expected=expected, key=key, sender=public, now=NOW)
+        return open_sealed(reply, expected=expected, key=key, sender=public, now=self.now)
 
     def sum(self, **own: Any) -> "Sum":  # noqa: ANN401 - fields of a sum
         """Return the next secure sum over all nodes."""
@@ -348,7 +349,7 @@ class Sum:
             config_sha256=CONFIG,
             consent_tag="",
             consent_receipt_sha256="",
-            not_after=NOW + 600,
+            not_after=self.town.now + 600,
         )
         content = self.body(step, number) if body is None else body
         return seal(
