@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-all lint types bench bench-device bench-privacy bench-utility docs clean
+.PHONY: help simulate test test-all chaos lint types bench bench-device bench-privacy bench-transport bench-utility docs clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,15 +47,21 @@ test: lint types ## All gates and the tests of every day (under 15 minutes on tw
 	$(BIN)/coverage report | grep TOTAL
 
 test-all: lint types ## Also the tests that take minutes each
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or chaos or not slow"
 
-bench: bench-device bench-privacy bench-utility ## Every figure of README and docs (about an hour)
+chaos: $(VENV)/dev ## Seeded accidents to rounds and fleets (under 15 minutes on two cores)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m chaos tests/chaos
+
+bench: bench-device bench-privacy bench-transport bench-utility ## Every figure of README and docs (about an hour)
 
 bench-device: $(VENV)/dev ## What a device takes: time, memory, disk, each beside a reference (minutes)
 	$(BIN)/python benchmarks/device.py
 
 bench-privacy: $(VENV)/dev ## Accounting against the reference, noise of running sums, speed (minutes)
 	$(BIN)/python benchmarks/privacy.py
+
+bench-transport: $(VENV)/dev ## What sealing and secure sums cost: a node, the server, a whole run (minutes)
+	$(BIN)/python benchmarks/transport.py
 
 bench-utility: $(VENV)/dev ## What epsilon buys: docs/utility.md (about an hour)
 	$(BIN)/python benchmarks/utility.py

@@ -8,6 +8,7 @@ WIPED, the machine holds no key and does nothing. A participation counts from ``
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NoReturn, Self, TypeVar
 
@@ -50,6 +51,9 @@ from .wire import (
 
 Verify = Callable[[bytes], tuple[bytes, bytes]]
 """From a certificate to node id and raw Ed25519 public key; ``IntegrityError`` if it is bad."""
+
+verified: Final = lru_cache(maxsize=1 << 13)(verify_ed25519)
+"""Whether a signature is good. It is a pure function: many nodes in one process ask it once."""
 
 _T = TypeVar("_T")
 _SECRETS: Final = 4  # mask key, channel key, self seed, key of the polynomials
@@ -251,7 +255,7 @@ class SecAggDevice:
             node for node, _ in signatures
         ):
             self._abort(AbortReason.QUORUM)
-        if not all(verify_ed25519(memory.signers[node], one, text) for node, one in signatures):
+        if not all(verified(memory.signers[node], one, text) for node, one in signatures):
             self._abort(AbortReason.BAD_SIGNATURE)
         shares = tuple(
             both[:SHARE_BYTES] if node in alive else both[SHARE_BYTES:]
@@ -313,7 +317,7 @@ class SecAggDevice:
             self._abort(AbortReason.REPEATED_KEY)
         for (node_id, public), advert in zip(identities, adverts, strict=True):
             text = terms.advert_text(node_id, advert.mask_key, advert.channel_key)
-            if node_id != own and not verify_ed25519(public, advert.signature, text):
+            if node_id != own and not verified(public, advert.signature, text):
                 self._abort(AbortReason.BAD_SIGNATURE)
 
     def _split(self, adverts: Sequence[Advert], sizes: SecAggParameters) -> bytes:

@@ -6,7 +6,7 @@ can stand for another; ``docs/protocol.md`` lists them.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from homebody_privacy.legs import pack
@@ -47,6 +47,7 @@ class Session:
     word_bits: int
     config_sha256: str
     model_sha256: str
+    _packed: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse what no sum can have."""
@@ -58,6 +59,7 @@ class Session:
             raise ValueError("length must be from 1 to 2**32 - 1")
         if self.word_bits not in WORD_BITS:
             raise ValueError(f"word_bits must be 32 or 64, got {self.word_bits!r}")
+        object.__setattr__(self, "_packed", self._pack())
 
     @property
     def word_bytes(self) -> int:
@@ -66,6 +68,9 @@ class Session:
 
     def to_bytes(self) -> bytes:
         """Return all fields, each behind its length as four bytes."""
+        return self._packed
+
+    def _pack(self) -> bytes:
         return pack(
             self.run.encode(),
             self.session.to_bytes(8, "big"),
