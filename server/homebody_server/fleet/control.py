@@ -106,10 +106,6 @@ class Control:
         """Stop a run."""
         self._ask("stop", flower_id, _CONNECTION)
 
-    def log(self, flower_id: str) -> str:
-        """Return what a run's ServerApp wrote."""
-        return self._call("log", flower_id, _CONNECTION, "--show")
-
     def _ask(self, *words: str) -> dict[str, Any]:
         text = self._call(*words, "--format", "json")
         try:

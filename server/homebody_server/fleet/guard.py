@@ -36,6 +36,7 @@ _CLIENT: Final = '''\
 """Run the installed ClientApp, whatever the run brought along."""
 
 import sys
+from importlib import import_module
 
 from homebody_server.fleet.launch import scrub_output
 
@@ -43,9 +44,10 @@ scrub_output()
 
 from flwr.app import Context, Message
 from flwr.supernode.cli import flwr_clientapp
-from flwr.supernode.runtime import run_clientapp as runtime
 
 from homebody_client.flower_app import app
+
+runtime = import_module("flwr.supernode.runtime.run_clientapp")
 
 
 def run(message: Message, context: Context) -> Message:
@@ -73,16 +75,17 @@ _SERVER: Final = '''\
 """Run the installed ServerApp with the settings of the run, and none of its code."""
 
 import sys
+from importlib import import_module
 
 from homebody_server.fleet.launch import scrub_output
 
 scrub_output()
 
 from flwr.superlink.cli import flwr_serverapp
-from flwr.superlink.runtime import run_serverapp as runtime
 
 from homebody_server.flower_app import app
 
+runtime = import_module("flwr.superlink.runtime.run_serverapp")  # the package has a function
 run_app = runtime.run_
 
 

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Final
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_NUMBER: Final = re.compile(r"(?<![\w.])-?\d{12,}(?![\w.]*[\w])")
+_NUMBER: Final = re.compile(r"-?\d{12,}")
 _IPV4: Final = re.compile(
     r"(?<![\d.])(?!127\.|0\.0\.0\.0)\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\d.])"
 )
-_IPV6: Final = re.compile(r"(?<![\w:])\[?(?:[0-9a-fA-F]{0,4}:){3,}[0-9a-fA-F.]*\]?(?::\d+)?")
+_HEX: Final = "[0-9a-fA-F]"
+_IPV6: Final = re.compile(
+    rf"\[?(?:{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{7}}|[0-9a-fA-F:]*::[0-9a-fA-F:.]*)\]?(?::\d+)?"
+)
 
 
 def scrub(line: str) -> str:

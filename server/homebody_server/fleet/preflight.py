@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from pathlib import Path
 
 from homebody_privacy.errors import HomebodyError
 
 from . import check_certificates, check_files, check_machine
 from .finding import Finding, wrong_file
-from .guard import write_guard
+from .guard import Side, write_guard
 from .layout import FleetPaths, NodePaths, Versions
 from .processes import of_folder
 from .roles import fleet_roles, node_roles
@@ -34,20 +35,22 @@ def examine(
         if isinstance(paths, FleetPaths)
         else _node(paths, moment, versions)
     )
-    return [*_kept(parts), *check_machine.disk(paths.path, least_free_bytes)]
+    found = [finding for part in parts for finding in _kept(part)]
+    closed = all(finding.check != "rights" or not finding.exit_code for finding in found)
+    return [
+        *(finding for finding in found if closed or finding.check != "files"),  # the same, again
+        *check_machine.disk(paths.path, least_free_bytes),
+    ]
 
 
 def repair(paths: FleetPaths | NodePaths) -> None:
     """Write the guards anew and take others' rights away; keys stay as they are."""
-    own = [(paths.path, "server" if isinstance(paths, FleetPaths) else "client")]
-    nodes = paths.nodes() if isinstance(paths, FleetPaths) else (paths,)
     if isinstance(paths, FleetPaths):
-        own += [(node.path, "client") for node in nodes]
         _close(paths)
-    for node in nodes:
+        write_guard(paths.path / "guard", "server")
+    for node in paths.nodes() if isinstance(paths, FleetPaths) else (paths,):
         _close(node)
-    for folder, side in own:
-        write_guard(folder / "guard", "server" if side == "server" else "client")
+        write_guard(node.path / "guard", "client")
 
 
 def _close(paths: FleetPaths | NodePaths) -> None:
@@ -57,43 +60,46 @@ def _close(paths: FleetPaths | NodePaths) -> None:
             file.chmod(0o600)
 
 
-def _fleet(paths: FleetPaths, now: dt.datetime, installed: Versions) -> Iterator[Finding]:
+_Parts = list[Iterator[Finding]]
+_Guards = list[tuple[Path, Side]]
+
+
+def _fleet(paths: FleetPaths, now: dt.datetime, installed: Versions) -> _Parts:
     fleet, roles, nodes = paths.read(), fleet_roles(paths), paths.nodes()
     secrets = [*paths.secrets, *(file for node in nodes for file in node.secrets)]
-    yield from check_files.rights([paths.path, *(node.path for node in nodes)], secrets)
-    yield from check_files.guards(
-        [
-            (paths.path / "guard", "server"),
-            *((node.path / "guard", "client") for node in nodes),
-        ],
-        f"homebody fleet preflight {paths.path} --repair",
-    )
-    yield from check_certificates.fleet_certificates(paths, now)
-    yield from check_files.fleet_versions(paths, installed)
-    yield from check_files.database(paths)
-    yield from check_machine.ports(roles)
-    yield from check_machine.strays(
-        paths.path, paths.database, fleet.port, paths.path / "pids" / "superlink.json"
-    )
-    yield from check_machine.telemetry(of_folder(paths.path), roles)
-    yield from check_machine.clock(fleet.address, paths.path / "ca.crt")
+    sides: _Guards = [(paths.path / "guard", "server")]
+    sides += [(node.path / "guard", "client") for node in nodes]
+    return [
+        check_files.rights([paths.path, *(node.path for node in nodes)], secrets),
+        check_files.guards(sides, f"homebody fleet preflight {paths.path} --repair"),
+        check_certificates.fleet_certificates(paths, now),
+        check_files.fleet_versions(paths, installed),
+        check_files.database(paths),
+        check_machine.ports(roles),
+        check_machine.strays(
+            paths.path, paths.database, fleet.port, paths.path / "pids" / "superlink.json"
+        ),
+        check_machine.telemetry(of_folder(paths.path), roles),
+        check_machine.clock(fleet.address, paths.path / "ca.crt"),
+    ]
 
 
-def _node(paths: NodePaths, now: dt.datetime, installed: Versions) -> Iterator[Finding]:
+def _node(paths: NodePaths, now: dt.datetime, installed: Versions) -> _Parts:
     roles = node_roles(paths)
-    yield from check_files.rights([paths.path], paths.secrets)
-    yield from check_files.guards(
-        [(paths.path / "guard", "client")], f"homebody fleet preflight {paths.path} --repair"
-    )
-    yield from check_certificates.node_certificates(paths, now)
-    yield from check_files.node_versions(paths, installed)
-    yield from check_machine.ports(roles)
-    yield from check_machine.telemetry(of_folder(paths.path), roles)
-    yield from check_machine.clock(paths.runtime().server, paths.path / "ca.crt")
+    again = f"homebody fleet preflight {paths.path} --repair"
+    return [
+        check_files.rights([paths.path], paths.secrets),
+        check_files.guards([(paths.path / "guard", "client")], again),
+        check_certificates.node_certificates(paths, now),
+        check_files.node_versions(paths, installed),
+        check_machine.ports(roles),
+        check_machine.telemetry(of_folder(paths.path), roles),
+        check_machine.clock(paths.runtime().server, paths.path / "ca.crt"),
+    ]
 
 
 def _kept(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield the findings; a file that cannot be read at all is the last of them."""
+    """Yield a part's findings; a file that cannot be read at all is the last of them."""
     try:
         yield from findings
     except HomebodyError as error:

@@ -7,21 +7,17 @@ from .layout import FleetPaths, write_private
 from .registry import Record, Registry
 
 
-def register_local(paths: FleetPaths) -> None:
-    """Register the keys of local nodes the SuperLink does not know.
+def unregistered(paths: FleetPaths) -> list[Record]:
+    """Return the local nodes whose keys the SuperLink does not know.
 
-    A database that is new, or one in which a registration was cut off, ends up the same.
+    All of them where the database is new, one where its registration was cut off.
 
     Raises:
-        DependencyError: If the SuperLink does not take them.
+        DependencyError: If the SuperLink does not answer.
     """
-    registry, control = Registry(paths.path / "registry"), Control(paths)
-    local = set(paths.read().nodes)
-    wanted = [r for r in registry.records().values() if r.name in local and not r.revoked]
-    seen = {node.flower_id for node in control.nodes() if node.status != "unregistered"}
-    for record in wanted:
-        if record.flower_id not in seen:
-            register_key(paths, record)
+    records, local = Registry(paths.path / "registry").records().values(), paths.read().nodes
+    seen = {n.flower_id for n in Control(paths).nodes() if n.status != "unregistered"}
+    return [r for r in records if r.name in local and not r.revoked and r.flower_id not in seen]
 
 
 def register_key(paths: FleetPaths, record: Record) -> Record:

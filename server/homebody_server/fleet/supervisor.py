@@ -29,8 +29,8 @@ from .keeper import Keeper
 from .layout import FleetPaths, NodePaths, Versions, open_folder
 from .logs import rotate
 from .processes import Process, end, of_folder, recall, remember
-from .registration import register_local
-from .registry import Registry
+from .registration import register_key, unregistered
+from .registry import Record, Registry
 from .roles import Kind, Role, fleet_roles, node_roles
 
 _TICK_S: Final = 0.2
@@ -89,7 +89,7 @@ class Supervisor:
     clock: Callable[[], float] = time.monotonic
     _keepers: dict[str, Keeper] = field(default_factory=dict)
     _stopping: bool = False
-    _registered: bool = False
+    _unregistered: list[Record] | None = None
     _rotated: float = 0.0
 
     def run(self) -> None:
@@ -141,9 +141,10 @@ class Supervisor:
 
     def _tick(self) -> None:
         self._meet(roles_of(self.paths))
+        self._register()
         changed = False
         for keeper in list(self._keepers.values()):
-            if keeper.role.kind is Kind.SUPERLINK or self._is_open():
+            if self._may_run(keeper.role):
                 changed |= keeper.tend()
         if changed:
             self._say()
@@ -152,21 +153,30 @@ class Supervisor:
             for log in (self.paths.path / "logs").glob("*.log"):
                 rotate(log)
 
-    def _is_open(self) -> bool:
-        """Tell whether nodes may sign in: the SuperLink is well and knows the local nodes' keys."""
-        if isinstance(self.paths, NodePaths) or self._registered:
+    def _may_run(self, role: Role) -> bool:
+        """Tell whether a process may start: a SuperNode the SuperLink does not know is refused."""
+        if isinstance(self.paths, NodePaths) or role.kind is Kind.SUPERLINK:
             return True
+        if self._unregistered is None:
+            return False
+        return role.node is None or role.node.name not in {r.name for r in self._unregistered}
+
+    def _register(self) -> None:
+        """Register the key of one local node the SuperLink does not know, if there is one."""
+        if isinstance(self.paths, NodePaths) or self._unregistered == []:
+            return
         fleet = self.paths.read()
         try:
             if health(fleet.address, self.paths.path / "ca.crt") is None:
-                return False
-            register_local(self.paths)
+                return
+            if self._unregistered is None:
+                self._unregistered = unregistered(self.paths)
+                fleet.model_copy(update={"versions": Versions.installed()}).save(self.paths.file)
+            for record in self._unregistered[:1]:
+                register_key(self.paths, record)
+                self._unregistered.remove(record)
         except (DependencyError, ssl.SSLError) as error:
             print(f"not open yet: {error}", flush=True)  # noqa: T201 the supervisor's log
-            return False
-        fleet.model_copy(update={"versions": Versions.installed()}).save(self.paths.file)
-        self._registered = True
-        return True
 
     def _say(self) -> None:
         """Write down how the processes stand."""
