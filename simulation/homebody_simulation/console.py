@@ -91,8 +91,8 @@ def plan_line(prepared: Prepared) -> str:
         f"{spec.mechanism} with noise multiplier {round_up(spec.noise_multiplier, 4)}"
     )
     carried = (
-        "; ray carries messages without encryption on this machine's own network: no real "
-        "person's data here"
+        "; ray has no TLS and asks nobody who they are: its raylets see their shards, so a "
+        "private network and no real person's data"
         if prepared.request.runtime == "ray"
         else ""
     )
