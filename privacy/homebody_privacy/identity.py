@@ -89,7 +89,7 @@ class RecipientKey:
         """Return the secret: ML-KEM seed, then X25519 scalar."""
         return self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
 
-    def decrypt(self, suite: Suite, sealed: bytes, info: bytes) -> bytes:
+    def decrypt(self, suite: Suite, sealed: bytes | memoryview, info: bytes) -> bytes:
         """Open a single-shot HPKE message.
 
         Raises:

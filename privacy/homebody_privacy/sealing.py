@@ -29,7 +29,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from .envelope import Envelope, Expected, Refusal, SealContext, compare
+from .envelope import Envelope, Expected, Parts, Refusal, SealContext, compare
 from .errors import SealRefusedError
 from .identity import RecipientKey, public_key
 from .signing import SigningKey, key_id, verify_ed25519
@@ -135,7 +135,7 @@ def open_signed(
     """Return the body of a signed envelope; as ``open_sealed``, without a key."""
     parts = _checked(envelope, expected, sealed=False)
     _check_sender(parts, sender, now)
-    return parts.body
+    return bytes(parts.body)
 
 
 def read_context(envelope: bytes) -> SealContext:
@@ -146,7 +146,7 @@ def read_context(envelope: bytes) -> SealContext:
     Raises:
         SealRefusedError: If it is no envelope.
     """
-    return Envelope.from_bytes(envelope).context
+    return Parts.of(envelope).context
 
 
 def info(header: bytes) -> bytes:
@@ -154,7 +154,7 @@ def info(header: bytes) -> bytes:
     return INFO_LABEL + sha256(header).digest()
 
 
-def signed_text(header: bytes, body: bytes) -> bytes:
+def signed_text(header: bytes, body: bytes | memoryview) -> bytes:
     """Return what the sender signs."""
     digest = sha256(len(header).to_bytes(4, "big") + header)
     digest.update(body)
@@ -166,15 +166,15 @@ def _signed(context: SealContext, header: bytes, body: bytes, signer: SigningKey
     return Envelope(header=header, context=context, body=body, signature=signature).to_bytes()
 
 
-def _checked(envelope: bytes, expected: SealContext | Expected, *, sealed: bool) -> Envelope:
-    parts = Envelope.from_bytes(envelope)
+def _checked(envelope: bytes, expected: SealContext | Expected, *, sealed: bool) -> Parts:
+    parts = Parts.of(envelope)
     if parts.context.sealed != sealed:
         raise SealRefusedError(Refusal.WRONG_KIND)
     compare(parts.context, expected)
     return parts
 
 
-def _check_sender(parts: Envelope, sender: bytes, now: float) -> None:
+def _check_sender(parts: Parts, sender: bytes, now: float) -> None:
     if not verify_ed25519(sender, parts.signature, signed_text(parts.header, parts.body)):
         raise SealRefusedError(Refusal.BAD_SIGNATURE)
     left = parts.context.not_after - now
