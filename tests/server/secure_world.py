@@ -20,7 +20,7 @@ from homebody_privacy import legs, messages
 from homebody_privacy.broadcast import decrypt_model
 from homebody_privacy.certificate import Certificate
 from homebody_privacy.envelope import EVERY_NODE, Expected, SealContext
-from homebody_privacy.errors import HomebodyError, IntegrityError
+from homebody_privacy.errors import ConsentMissingError, HomebodyError, IntegrityError
 from homebody_privacy.identity import NodeIdentity
 from homebody_privacy.legs import Announcement, Decline, Enrolment, Opening, Step, Work
 from homebody_privacy.messages import Question
@@ -87,6 +87,8 @@ class Node:
     devices: list[int]
     now: Callable[[], float]
     consent_tag: str = ""
+    shut: bool = False
+    lie: int | None = None
     run: Announcement | None = None
     last: int = -1
     open: Opening | None = None
@@ -204,6 +206,10 @@ class Node:
     ) -> npt.NDArray[np.int64]:
         """Return what the plain ClientApp sends where it is asked the same in clear."""
         assert self.open is not None
+        if self.shut:
+            raise ConsentMissingError("training is shut")
+        if self.lie is not None:
+            return np.full(self.open.length, self.lie, np.int64)
         if not asked[messages.DEVICES]:
             return np.zeros(self.open.length, np.int64)
         if "clip-norm" in asked:

@@ -25,11 +25,9 @@ def plain(make_world: Builder, **own: Any) -> World:  # noqa: ANN401
 
 
 WORLDS: dict[str, dict[str, Any]] = {
-    "gaussian": {},
-    "gaussian, half drawn": {"cohort_size": 7},
-    "adaptive clip": {"count_multiplier": 2.0},
-    "figures": {"metrics": (QUALITY,), "rounds": 2},
-    "blt": {"mechanism": "blt", "cohort_size": 4, "rounds": 3},
+    "gaussian, half drawn": {"cohort_size": 7, "rounds": 2},
+    "adaptive clip": {"count_multiplier": 2.0, "rounds": 2},
+    "blt": {"mechanism": "blt", "cohort_size": 4, "rounds": 2},
     "reference": {"noise_multiplier": 0.0, "ceiling": None, "rounds": 2},
 }
 
@@ -46,9 +44,9 @@ def test_one_device_a_node_sums_as_in_clear_bit_by_bit(make_world: Builder, kind
 
 
 SHARDS: dict[str, dict[str, Any]] = {
-    "gaussian, few drawn": {"cohort_size": 3},
+    "gaussian": {"rounds": 2},
+    "few drawn": {"cohort_size": 3},
     "adaptive clip": {"count_multiplier": 2.0, "cohort_size": 5},
-    "figures": {"metrics": (QUALITY,), "rounds": 2},
     "blt": {"mechanism": "blt"},
 }
 
