@@ -3,18 +3,24 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from flwr.app import Context, Message, MessageType, RecordDict
 
+from homebody_privacy.legs import ACTIONS, Step
 from homebody_simulation.grid import Cohort
+
+_SUMS: Final = (Step.ADVERTISE, Step.SHARE, Step.CONFIRM, Step.UNMASK)
+_ROUND: Final = {MessageType.TRAIN, *(f"{MessageType.QUERY}.{ACTIONS[step]}" for step in _SUMS)}
+"""Messages of a round; of a sealed one all legs of its secure sum, and of its figures' sums."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """Adds up what training messages cost.
+    """Adds up what the messages of rounds cost.
 
     Attributes:
-        replies: Training messages answered.
+        replies: Training messages answered; one a device and round.
         cpu_s: Processor seconds of the process while answering them.
         down_bytes: Bytes of their records, to the device.
         up_bytes: Bytes of the replies' records.
@@ -44,16 +50,16 @@ def record_bytes(content: RecordDict) -> int:
 
 
 def metered(cohort: Cohort, meter: Meter, clock: Callable[[], float] = time.process_time) -> Cohort:
-    """Return ``cohort``, with the cost of training messages added to ``meter``."""
+    """Return ``cohort``, with the cost of the messages of rounds added to ``meter``."""
 
     def measured(work: list[tuple[Message, Context]]) -> list[Message | None]:
-        training = bool(work) and work[0][0].metadata.message_type == MessageType.TRAIN
+        kind = work[0][0].metadata.message_type if work else ""
         started = clock()
         replies = cohort(work)
-        if training:
+        if kind in _ROUND:
             meter.cpu_s += clock() - started
             for (message, _), reply in zip(work, replies, strict=True):
-                meter.replies += 1
+                meter.replies += kind == MessageType.TRAIN
                 meter.down_bytes += record_bytes(message.content)
                 if reply is not None and reply.has_content():
                     meter.up_bytes += record_bytes(reply.content)

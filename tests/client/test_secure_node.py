@@ -307,6 +307,19 @@ def test_an_enrolment_ends_the_session_that_was_open(town: Town) -> None:
     assert expect(after.result().total, range(6))
 
 
+def test_a_run_past_its_time_opens_no_session(town: Town) -> None:
+    said = town.announcement(session=town.serial + 1, not_after=NOW + 5)
+    town.serial += 1
+    for member in town.members:
+        member.node.answer(Step.ENROL, town.announce(said))
+    asked = town.sum()
+    asked.legs(until=Step.UPDATE)
+    town.members[0].clock = lambda: NOW + 6
+    message = asked.message(Step.UPDATE, 0)
+    error = refused(town.members[0].node, Step.UPDATE, message, asked.ciphertext)
+    assert isinstance(error, PolicyViolationError)
+
+
 def test_two_runs_do_not_see_each_other(town: Town) -> None:
     said = town.announcement(run="winter", session=1)
     town.members[0].node.answer(Step.ENROL, town.announce(said))
@@ -334,8 +347,8 @@ def test_a_run_the_nodes_config_does_not_allow_is_not_joined(
 
 @pytest.mark.parametrize("field", ["run", "session"])
 def test_an_announcement_in_another_runs_envelope_is_refused(town: Town, field: str) -> None:
-    other = {"run": "winter", "session": 77}[field]
-    message = town.announce(**{field: other})
+    other: dict[str, Any] = {field: {"run": "winter", "session": 77}[field]}
+    message = town.announce(**other)
     assert isinstance(refused(town.members[0].node, Step.ENROL, message), IntegrityError)
 
 

@@ -161,8 +161,8 @@ class SecureNode:
 
     def _leg(self, head: SealContext, envelope: bytes, ciphertext: bytes) -> bytes:
         notes = self._notes(head.run)
-        if notes is None:
-            raise PolicyViolationError("the node is not enrolled in this run")
+        if notes is None or not self.clock() <= notes.announcement.not_after:
+            raise PolicyViolationError("the node is not enrolled in this run, or no longer")
         expected = replace(
             head,
             node_id=self.identity.node_id,
