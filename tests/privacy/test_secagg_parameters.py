@@ -56,12 +56,32 @@ def test_both_bounds_hold_and_two_neighbours_less_break_one(
     neighbours, threshold = graph_sizes(n, corrupt=marked[0], gone=marked[1])
     assert not fails(n, *marked, neighbours, threshold)
     assert fails(n, *marked, neighbours, threshold - 1) or threshold == 2
-    near = fewest_nearby(n, half=neighbours // 2, gone=marked[1])
-    stay = hypergeom(n, n - marked[1], neighbours // 2)
-    assert n * stay.cdf(near - 1) <= 1e-6 * (1 + 1e-9)
-    assert n * stay.cdf(near) > 1e-6 or near == neighbours // 2
     fewer = neighbours - 2
     assert all(fails(n, *marked, fewer, fewest) for fewest in range(2, fewer + 1))
+
+
+@settings(max_examples=50)
+@given(st.integers(101, 1200), st.integers(2, 60), st.integers(0, 30), st.integers(0, 30))
+def test_a_ring_is_asked_for_what_losses_leave_and_corrupt_nodes_do_not_fill(
+    n: int, half: int, corrupt: int, gone: int
+) -> None:
+    marked = n * corrupt // 100, n * gone // 100
+    asked = fewest_nearby(n, half=half, corrupt=marked[0], gone=marked[1])
+    stay, filled = hypergeom(n, n - marked[1], half), hypergeom(n, marked[0], half)
+
+    def filled_too_often(least: int) -> bool:
+        return bool(n * filled.sf(least - 1) > 2.0**-20 * (1 + 1e-9))
+
+    assert n * stay.cdf(asked - 1) <= 1e-6 * (1 + 1e-9)
+    assert all(filled_too_often(less) for less in range(asked))
+    if filled_too_often(asked):  # then losses leave no room for more
+        assert asked == half or n * stay.cdf(asked) > 1e-6 * (1 - 1e-9)
+
+
+def test_without_losses_a_ring_is_asked_for_no_more_than_protects() -> None:
+    assert fewest_nearby(1000, half=44, corrupt=0, gone=0) == 1
+    assert fewest_nearby(1000, half=44, corrupt=100, gone=0) == 20
+    assert fewest_nearby(1000, half=4, corrupt=500, gone=0) == 4
 
 
 @given(st.integers(3, 100))

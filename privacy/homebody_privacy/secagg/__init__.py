@@ -20,11 +20,11 @@ Not covered:
 - Constant time: Shamir's shares are computed with Python integers, whose timing depends on values.
 - Norm proofs: a node can add any vector; what bounds it is its own code (``lattice``).
 - Post-quantum secrecy of the masks, which rest on X25519.
-- A server that picks who "dropped out" after it saw a sparse graph (n > 100), together with corrupt
-  nodes that chance put in the right places: emptied runs of the ring would cut the sum in two parts
-  of ``threshold + 1`` nodes or more. Nodes refuse survivors that are thin anywhere
-  (``parameters.fewest_nearby``), so it needs ``nearby`` corrupt nodes in each of two runs; with a
-  tenth of all nodes corrupt, a few rosters in a hundred to one in four have such a place. The
-  complete graph has no cut.
+- A server that picks who "dropped out" after it saw a sparse graph (n > 100), together with many
+  corrupt nodes that chance put in the right places: emptied runs of the ring would cut the sum in
+  two parts of ``threshold + 1`` nodes or more. Nodes refuse survivors that are thin anywhere
+  (``parameters.fewest_nearby``). Against few corrupt nodes that is enough; with a tenth of all
+  nodes corrupt and three tenths allowed to vanish, up to one roster in four has two runs that such
+  a server could empty. The complete graph has no cut.
 - Erasing memory: Python cannot; wiped machines keep no reference to a secret, that is all.
 """

@@ -6,7 +6,7 @@ over all nodes of a hypergeometric tail, in exact integers so that every machine
 - P[some node has ``threshold`` corrupt neighbours]  <= 2**-40: its secrets would be known;
 - P[some node keeps fewer than ``threshold`` neighbours] <= 1e-6: the round would be void.
 
-A third one keeps the ring whole (``fewest_nearby``).
+``fewest_nearby`` keeps the ring whole, as far as drop-outs leave room for it.
 
 They speak of chance: neighbours are drawn by a hash of the roster, corrupt and vanishing nodes are
 taken as chosen before it.
@@ -32,6 +32,7 @@ MOST: Final = 100_000
 """Nodes of one sum, at most."""
 
 _KNOWN: Final = 1 << 40  # 1 / P[a secret known to corrupt nodes]
+_FILLED: Final = 20  # bits of 1 / P[corrupt nodes alone fill some run of the ring]
 _VOID: Final = 10**6  # 1 / P[a round void although no more vanished than promised]
 
 
@@ -140,7 +141,7 @@ def choose_parameters(
     else:
         gone = math.ceil(_exact(max_dropout) * participants)
         neighbours, threshold = graph_sizes(participants, corrupt=corrupt, gone=gone)
-        nearby = fewest_nearby(participants, half=neighbours // 2, gone=gone)
+        nearby = fewest_nearby(participants, half=neighbours // 2, corrupt=corrupt, gone=gone)
     return SecAggParameters(
         participants=participants,
         neighbours=neighbours,
@@ -181,27 +182,32 @@ def graph_sizes(participants: int, *, corrupt: int, gone: int) -> tuple[int, int
 
 
 @lru_cache(maxsize=64)
-def fewest_nearby(participants: int, *, half: int, gone: int) -> int:
-    """Return how many survivors any run of the ring keeps, but for one round in a million.
+def fewest_nearby(participants: int, *, half: int, corrupt: int, gone: int) -> int:
+    """Return how many survivors nodes ask for in any run of half a neighbourhood on the ring.
 
-    A server that says who vanished could empty two runs of half a neighbourhood, and learn the sum
-    of each part. Nodes refuse survivors that thin: it then needs so many corrupt nodes in either
-    run. Chance puts them there too often for a bound of 2**-40; against few of them it is plenty.
+    A server that says who vanished could empty two runs but for corrupt nodes, and learn the sum of
+    each part. As many are asked for as corrupt nodes fill a run with at most once in 2**20 rosters,
+    two runs hence once in 2**40; but never more than any run keeps, except in one round of a
+    million. Where that is less, enough corrupt nodes in the right places still cut the ring.
 
     Args:
         participants: Nodes, n.
         half: Consecutive places of the ring, half a neighbourhood.
+        corrupt: How many nodes are corrupt.
         gone: How many nodes vanish.
 
     Examples:
-        >>> fewest_nearby(1000, half=44, gone=300)
+        >>> fewest_nearby(1000, half=44, corrupt=100, gone=300)
         12
+        >>> fewest_nearby(1000, half=44, corrupt=0, gone=300)
+        1
     """
     ways, void = math.comb(participants, half), 0
-    for stay in range(half + 1):
-        void += _draws(participants, gone, half, half - stay)
-        if participants * void * _VOID > ways:
-            return stay
+    for asked in range(half + 1):
+        filled = participants * _tail(participants, corrupt, half, asked)
+        void += _draws(participants, gone, half, half - asked)
+        if filled << _FILLED <= ways or participants * void * _VOID > ways:
+            return asked
     return half
 
 

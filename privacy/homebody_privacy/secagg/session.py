@@ -61,11 +61,6 @@ class Session:
             raise ValueError(f"word_bits must be 32 or 64, got {self.word_bits!r}")
         object.__setattr__(self, "_packed", self._pack())
 
-    @property
-    def word_bytes(self) -> int:
-        """Bytes of one word."""
-        return self.word_bits // 8
-
     def to_bytes(self) -> bytes:
         """Return all fields, each behind its length as four bytes."""
         return self._packed

@@ -7,6 +7,7 @@ byte and take no second spelling of anything, or raise ``ValueError``. ``docs/pr
 all of it, ``tests/vectors/secagg_*.json`` examples.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Self
@@ -23,7 +24,7 @@ SIGNATURE_BYTES: Final = 64
 CERTIFICATE_BYTES: Final = 1 << 16  # at most
 
 
-class _Message:
+class _Message(ABC):
     """What all messages share: how they are read."""
 
     __slots__ = ()
@@ -38,9 +39,9 @@ class _Message:
         return found
 
     @classmethod
+    @abstractmethod
     def read(cls, reader: "_Reader") -> Self:
         """Read what follows version and kind."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
