@@ -139,8 +139,8 @@ class HomebodyStrategy(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, None]:
         """Release the round: sum, noise, step. What is missing or malformed counts as zero."""
-        replies = Replies(self._asked, list(replies), self.length)
-        return self.release(server_round, replies), None
+        came = Replies(self._asked, list(replies), self.length)
+        return self.release(server_round, came), None
 
     @property
     def length(self) -> int:

@@ -25,7 +25,8 @@ from homebody_privacy.identity import NodeIdentity
 from homebody_privacy.legs import Announcement, Decline, Enrolment, Opening, Step, Work
 from homebody_privacy.messages import Question
 from homebody_privacy.sealing import open_sealed, open_signed, read_context, seal
-from homebody_privacy.secagg.device import DeviceSettings, SecAggDevice
+from homebody_privacy.secagg.device import SecAggDevice
+from homebody_privacy.secagg.device_state import DeviceSettings
 from homebody_privacy.signing import SigningKey, key_id
 from homebody_server.flower_app import run_rounds
 from homebody_server.replies import integers_of
@@ -123,7 +124,10 @@ class Node:
         return self._sealed(context, body, context.step)
 
     def _body(self, asked: Message, down: bytes, context: SealContext) -> bytes:
-        known = {"config_sha256": self.spec.config_digest, "direction": "down"}
+        known: dict[str, Any] = {
+            "config_sha256": self.spec.config_digest,
+            "direction": "down",
+        }
         if context.step is Step.ENROL:
             expected = Expected(
                 run=None, round=0, session=None, step=Step.ENROL, node_id=EVERY_NODE,

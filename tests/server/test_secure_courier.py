@@ -109,7 +109,12 @@ def test_an_error_is_answered_with_another_copy_each_after_a_longer_wait() -> No
 
 def test_waits_are_drawn_from_nothing_to_the_bound() -> None:
     asked: list[float] = []
-    exchange(lambda _n, _c: FAILS, below=lambda bound: asked.append(bound) or 0.0)
+
+    def least(bound: float) -> float:
+        asked.append(bound)
+        return 0.0
+
+    exchange(lambda _node, _copy: FAILS, below=least)
     assert asked == [0.5, 1.0, 2.0, 4.0]
     draws = [Pace().backoff_s(3) for _ in range(300)]
     assert all(0.0 <= one <= 2.0 for one in draws)

@@ -84,7 +84,12 @@ def test_pf_10_beyond_the_threshold_a_round_is_void_charged_and_says_why(
 
 
 def test_a_void_round_takes_its_step_of_correlated_noise(make_world: Builder) -> None:
-    own = {"mechanism": "blt", "cohort_size": DEVICES, "rounds": 3, "min_separation": 1}
+    own: dict[str, Any] = {
+        "mechanism": "blt",
+        "cohort_size": DEVICES,
+        "rounds": 3,
+        "min_separation": 1,
+    }
     own |= {"max_rounds_per_device": 3}
     clear = make_world("clear", **own, report_goal=12)
     sealed = fleet(make_world, **own)
@@ -112,7 +117,12 @@ def test_pf_33_one_node_too_few_for_the_config_voids_the_round(make_world: Build
 
 
 def test_a_report_goal_is_of_the_devices_in_the_sum(make_world: Builder) -> None:
-    own = {"mechanism": "blt", "cohort_size": DEVICES, "rounds": 1, "min_separation": 1}
+    own: dict[str, Any] = {
+        "mechanism": "blt",
+        "cohort_size": DEVICES,
+        "rounds": 1,
+        "min_separation": 1,
+    }
     for goal, voids in ((10, {}), (11, {1: "report-goal"})):
         sealed = fleet(make_world, f"goal-{goal}", **own, report_goal=goal)
         sealed.run(sealed.without(Step.UPDATE, 3))
@@ -155,7 +165,7 @@ def test_a_node_that_declines_is_let_go_without_a_wait(make_world: Builder) -> N
 def test_pf_10_a_round_that_draws_nobody_is_released_like_any(
     make_world: Builder, parts: int
 ) -> None:
-    own = {"rounds": 1, "cohort_size": 1, "key": empty_round_key(DEVICES)}
+    own: dict[str, Any] = {"rounds": 1, "cohort_size": 1, "key": empty_round_key(DEVICES)}
     clear = make_world("clear", **own)
     sealed = nodes_of(make_world("sealed", secagg=True, **own), parts, Time())
     asked: list[Step] = []

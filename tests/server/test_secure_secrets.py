@@ -174,7 +174,7 @@ def test_a_sessions_key_is_gone_when_the_session_is(
     publics: set[bytes] = set()
 
     def watching(work: Work) -> list[Any]:
-        publics.update(ref().public for ref in made if ref() is not None)
+        publics.update(key.public for ref in made if (key := ref()) is not None)
         return fleet.honest(work)
 
     fleet.run(watching)

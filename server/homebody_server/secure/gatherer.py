@@ -159,18 +159,13 @@ class Secure:
         by_node: dict[bytes, dict[str, Any]] = {}
         for message in asked:
             node_id = self._roll.members[message.metadata.dst_node_id].node_id
-            record = {**asking_record(message)}
-            record[messages.DEVICES] = list(record[messages.DEVICES])  # type: ignore[call-overload]
-            if node_id in by_node:
-                by_node[node_id][messages.DEVICES] += record[messages.DEVICES]
-            else:
-                by_node[node_id] = record
-        first = asked[0]
-        record = by_node[self._roll.members[first.metadata.dst_node_id].node_id]
-        update = first.metadata.message_type == MessageType.TRAIN
-        metric = "" if update else str(record["metric"])
-        number = int(record["round"])
+            part: dict[str, Any] = dict(asking_record(message))
+            known = by_node.setdefault(node_id, {**part, messages.DEVICES: []})
+            known[messages.DEVICES] += part[messages.DEVICES]
+        first, record = asked[0], next(iter(by_node.values()))
+        number, metric = int(record["round"]), str(record.get("metric", ""))
         array = first.content.array_records[messages.MODEL][messages.PARAMETERS]
+        update = first.metadata.message_type == MessageType.TRAIN
         task = Task(
             step=Step.UPDATE if update else Step.FIGURES,
             group=str(number) if update else f"{number}/{metric}",
