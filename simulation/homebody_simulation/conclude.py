@@ -112,6 +112,8 @@ def _data(prepared: Prepared) -> dict[str, Any]:
 def _command(prepared: Prepared) -> str:
     """Return the command that runs this again."""
     request, spec = prepared.request, prepared.spec
+    if request.fleet is not None:
+        return f"homebody train --fleet {request.fleet}"
     options: dict[str, object] = {
         "data": request.data,
         "epsilon": "inf" if request.epsilon is None else f"{request.epsilon:g}",

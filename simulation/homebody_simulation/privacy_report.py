@@ -32,11 +32,16 @@ from homebody_simulation.voids import voids_of
 
 _LIMITS = """\
 Operator's word: {drawn}noise is drawn and kept secret, un-noised sums are not \
-kept. In this simulation all of it happened in one place.
+kept. {place}
 {amplified}
 Future rounds can leave a device out. What was already summed cannot be taken out; it stays \
 bounded by epsilon.
 The number of devices, the rounds and the catalog are treated as public."""
+
+_ONE_PLACE = "In this simulation all of it happened in one place."
+
+_APART = """\
+Nodes ran apart from the server: each sent its part of a secure sum, and the server app saw sums."""
 
 _AMPLIFIED = """\
 The amplified figure holds against people who cannot see who took part. Against those who \
@@ -264,7 +269,8 @@ def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     taken = found.epsilon is not None and found.epsilon["user"]["amplified"]
     seen = _DECIDED if dp.amplification else _SEPARATED
     amplified = _AMPLIFIED if taken else seen
-    items = _LIMITS.format(drawn=drawn, amplified=amplified).splitlines()
+    place = _ONE_PLACE if prepared.request.fleet is None else _APART
+    items = _LIMITS.format(drawn=drawn, place=place, amplified=amplified).splitlines()
     tuned = f"tuned on {dp.tuning_data} data in {dp.tuning_runs} runs"
     charged = "each of which is charged" if dp.tuning_data == "private" else "which is not charged"
     items.append(f"The config says its settings were {tuned}, {charged}.")

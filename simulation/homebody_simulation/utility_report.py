@@ -25,6 +25,10 @@ _LABORATORY = """\
 These figures are the laboratory's: a simulation can look into every device, a fleet cannot. They \
 are not covered by epsilon, and nothing in the run depended on them."""
 
+_GIVEN = """\
+A fleet cannot look into devices. These figures are of the data set that its nodes were given, as \
+the operator holds it; they are not covered by epsilon, and nothing in the run depended on them."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Contender:
@@ -53,7 +57,7 @@ def utility_report(prepared: Prepared, parameters: npt.NDArray[np.float32]) -> d
         "task_in_words": _IN_WORDS[task.kind],
         "protocol": _PROTOCOL,
         "test_opened": prepared.split.test.opened,
-        "laboratory": _LABORATORY,
+        "laboratory": _LABORATORY if prepared.request.fleet is None else _GIVEN,
         "names": list(_NAMES),
         "model": _values(mine),
         "baselines": values,
