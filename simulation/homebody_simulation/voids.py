@@ -12,6 +12,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "no-parameters": "no thresholds keep a secure sum of so few nodes to its bounds",
     "too-few-shared": "too many nodes left the secure sum before it was fixed who takes part",
     "too-few-vectors": "too many nodes left the secure sum without a vector",
+    "thin-ring": "so many neighbouring nodes left that the secure sum might have fallen in two",
     "quorum": "too few nodes confirmed who is in the secure sum",
     "too-few-shares": "too many nodes left the secure sum before it was opened",
     "wrong-shares": "nodes opened the secure sum with shares that do not fit",
