@@ -253,3 +253,22 @@ def test_a_process_that_is_killed_leaves_what_it_said_was_kept(tmp_path: Path) -
 def test_the_key_of_a_store_is_not_the_nodes_own() -> None:
     identity = Town.of(HOSTED[:1]).members[0].identity
     assert store_key(identity) != identity.signing.secret
+
+
+def test_a_session_its_server_abandoned_is_wiped_by_the_next_message_of_any_run(
+    tmp_path: Path,
+) -> None:
+    town = Town.of(HOSTED, tmp_path)
+    town.enrol()
+    town.sum().legs(until=Step.UPDATE)  # and then nothing more comes
+    member = town.members[0]
+    _, row = session_of(town)
+    other = town.announcement(run="winter", session=1)
+    member.node.answer(Step.ENROL, town.announce(other))
+    assert member.store.get(RUN, "session") is not None  # it may still go on
+    member.clock = lambda: town.now + 601
+    later = town.announcement(run="winter", session=2)
+    member.node.answer(Step.ENROL, town.announce(later))
+    assert member.store.get(RUN, "session") is None
+    content = everything_in(tmp_path)
+    assert not any(row[at : at + 60] in content for at in range(0, len(row) - 60, 60))

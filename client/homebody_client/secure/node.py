@@ -45,8 +45,6 @@ from homebody_privacy.legs import (
     Opening,
     Step,
     Work,
-    pack,
-    unpack,
 )
 from homebody_privacy.messages import Question
 from homebody_privacy.node_folder import Pins
@@ -56,7 +54,8 @@ from homebody_privacy.secagg.device_state import DeviceSettings
 from homebody_privacy.signing import key_id
 
 from .incoming import asked_of, certified, understood
-from .leg_store import Labels, LegStore
+from .leg_store import LegStore
+from .memory import NodeMemory
 from .policy import TRAINING, Policy
 from .session import OpenSession, RunNotes
 from .worker import Consent, Worker
@@ -136,14 +135,13 @@ class SecureNode:
         if not self.policy.bounds(announcement.clip_norm, announcement.lattice_bits):
             raise PolicyViolationError("the run's bound on a contribution is not the config's")
         recipient = understood(bytes.fromhex, announcement.recipient)
-        known = self._answered(head)
+        known = self._memory.answered(head)
         if known is not None:
             return known
-        notes = self._notes(head.run)
+        notes = self._memory.notes(head.run)
         if notes is not None and head.session <= notes.last:
             raise PolicyViolationError("the enrolment is no later than the last message of its run")
         notes = RunNotes(announcement=announcement, last=head.session)
-        keep: dict[Labels, bytes | None] = {(head.run, "notes"): notes.to_bytes()}
 
         def enrolment() -> tuple[bytes, None]:
             worker = self.worker(announcement)
@@ -155,12 +153,12 @@ class SecureNode:
             worker.let_out(reply, _SAID[Step.ENROL], TRAINING, 0)
             return reply, None
 
-        return self._kept(head, keep, recipient, enrolment, forget=True)
+        return self._kept(head, recipient, enrolment, notes)
 
     # Within a run.
 
     def _leg(self, head: SealContext, envelope: bytes, ciphertext: bytes) -> bytes:
-        notes = self._notes(head.run)
+        notes = self._memory.notes(head.run)
         if notes is None or not self.clock() <= notes.announcement.not_after:
             raise PolicyViolationError("the node is not enrolled in this run, or no longer")
         expected = replace(
@@ -176,18 +174,17 @@ class SecureNode:
             sender=self.pins.aggregator,
             now=self.clock(),
         )
-        known = self._answered(head)
+        known = self._memory.answered(head)
         if known is not None:
             return known
         if head.step is Step.ADVERTISE:
             return self._advertise(head, notes, body)
-        session = self._session(head.run)
+        session = self._memory.session(head.run)
         if session is None or session.session != head.session:
             raise PolicyViolationError("the node is in no session of this number")
         # From here on whatever goes wrong ends the session.
         return self._kept(
             head,
-            {},
             session.recipient,
             lambda: self._continued(head, notes, session, body, ciphertext),
         )
@@ -197,11 +194,8 @@ class SecureNode:
             raise PolicyViolationError("the session is no later than the last one of its run")
         opening = understood(Opening.from_bytes, body)
         recipient = understood(bytes.fromhex, opening.recipient)
-        keep: dict[Labels, bytes | None] = {
-            (head.run, "notes"): replace(notes, last=head.session).to_bytes()
-        }
 
-        def advert() -> tuple[bytes, bytes]:
+        def advert() -> tuple[bytes, OpenSession]:
             purpose = self.policy.purpose(opening.metric)
             if purpose is None:
                 raise PolicyViolationError("the config in force does not list this metric")
@@ -225,9 +219,9 @@ class SecureNode:
             )
             reply = self._seal(head, recipient, consent, message)
             worker.let_out(reply, _SAID[Step.ADVERTISE], purpose, head.round)
-            return reply, opened.to_bytes()
+            return reply, opened
 
-        return self._kept(head, keep, recipient, advert, forget=True)
+        return self._kept(head, recipient, advert, replace(notes, last=head.session))
 
     def _settings(self, head: SealContext, opening: Opening) -> DeviceSettings:
         return DeviceSettings(
@@ -251,7 +245,7 @@ class SecureNode:
         session: OpenSession,
         body: bytes,
         ciphertext: bytes,
-    ) -> tuple[bytes, bytes | None]:
+    ) -> tuple[bytes, OpenSession | None]:
         """Return the reply to a leg of the open session, and the session as it is kept."""
         if (head.round, head.model_sha256) != (session.round, session.model_sha256):
             raise PolicyViolationError("the message is of another round or model than its session")
@@ -275,7 +269,7 @@ class SecureNode:
             reply = self._seal(head, session.recipient, consent, message)
             worker.let_out(reply, _SAID[head.step], purpose, head.round)
         over = head.step is Step.UNMASK
-        return reply, None if over else replace(session, device=device.to_bytes()).to_bytes()
+        return reply, None if over else replace(session, device=device.to_bytes())
 
     def _work(self, call: "_Call", worker: Worker, ciphertext: bytes) -> bytes:
         """Check what is asked, then let the worker compute, protect and let out."""
@@ -307,11 +301,9 @@ class SecureNode:
     def _kept(
         self,
         head: SealContext,
-        keep: dict[Labels, bytes | None],
         recipient: bytes,
-        work: Callable[[], tuple[bytes, bytes | None]],
-        *,
-        forget: bool = False,
+        work: Callable[[], tuple[bytes, OpenSession | None]],
+        notes: RunNotes | None = None,
     ) -> bytes:
         """Return the reply ``work`` makes, or a decline, after keeping it and what follows."""
         try:
@@ -322,36 +314,12 @@ class SecureNode:
             if not self.shielded:
                 raise
             reply, session = self._declined(head, recipient, DEFECT), None
-        keep[head.run, "session"] = session
-        keep[_answer(head)] = pack(head.msg_id, reply)
-        self.store.put(keep, forget=head.run if forget else None)
+        self._memory.keep(head, reply, session, notes, self.clock())
         return reply
 
-    def _answered(self, head: SealContext) -> bytes | None:
-        """Return the reply to a message that was answered before.
-
-        Raises:
-            PolicyViolationError: If another message was answered in its place; whatever session
-                was open is over.
-        """
-        stored = self.store.get(*_answer(head))
-        if stored is None:
-            return None
-        msg_id, reply = unpack(stored, 2)
-        if msg_id == head.msg_id:
-            return reply
-        session = self._session(head.run)
-        if session is not None and session.session == head.session:
-            self.store.put({(head.run, "session"): None})
-        raise PolicyViolationError("another message was answered in the place of this one")
-
-    def _notes(self, run: str) -> RunNotes | None:
-        content = self.store.get(run, "notes")
-        return None if content is None else RunNotes.from_bytes(content)
-
-    def _session(self, run: str) -> OpenSession | None:
-        content = self.store.get(run, "session")
-        return None if content is None else OpenSession.from_bytes(content)
+    @property
+    def _memory(self) -> NodeMemory:
+        return NodeMemory(self.store)
 
     # Envelopes.
 
@@ -394,7 +362,3 @@ class _Call:
     device: SecAggDevice
     consent: Consent
     body: bytes
-
-
-def _answer(head: SealContext) -> Labels:
-    return (head.run, "answer", head.session, head.step)
