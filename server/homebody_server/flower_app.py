@@ -77,6 +77,11 @@ def run_rounds(
             "a deployed run may not be seeded: whoever knows the seed subtracts the noise",
             fix="start the run without --seed",
         )
+    if spec.runtime == "deploy" and not spec.secagg:
+        raise PolicyViolationError(
+            "a deployed run must be summed by secure aggregation",
+            fix="leave --no-secagg out",
+        )
     with ExitStack() as stack:
         spending: Spending = Uncharged()
         if spec.ceiling is not None:

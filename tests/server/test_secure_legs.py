@@ -75,6 +75,7 @@ def test_pf_10_beyond_the_threshold_a_round_is_void_charged_and_says_why(
     assert set(models) == {"enrol", "1", "2"}
     assert set(models.values()) == {before.digest()}  # round 2 starts where round 1 did
     assert state.digest() != before.digest()
+    assert sealed.time.passed < 2 * sealed.world.spec.deadline_s
     record = ledger_of(sealed.world)
     assert record.void_reasons == {1: REASONS[step]}
     assert (record.closed, record.released, record.voids) == (2, 2, 1)

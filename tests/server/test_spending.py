@@ -216,12 +216,15 @@ def test_pf_15_a_second_run_stops_where_the_first_left_off(make_world: Builder) 
     assert ledger_of(alone).released == 3
 
 
-@pytest.mark.parametrize(("runtime", "seeded"), [("deploy", False), ("cohort", True)])
-def test_a_deployed_run_or_a_seeded_one_may_go_on(
-    make_world: Builder, runtime: str, *, seeded: bool
-) -> None:
-    world = make_world(rounds=1, runtime=runtime, seeded=seeded)
-    assert world.run().next_round == 2
+def test_a_simulated_run_may_be_seeded(make_world: Builder) -> None:
+    assert make_world(rounds=1, runtime="cohort", seeded=True).run().next_round == 2
+
+
+def test_pf_33_a_deployed_run_is_summed_securely_or_not_at_all(make_world: Builder) -> None:
+    world = make_world(rounds=1, runtime="deploy")
+    with pytest.raises(PolicyViolationError, match="secure aggregation"):
+        world.run()
+    assert not world.folder.ledger_file.exists()
 
 
 def test_pf_01_a_deployed_run_may_not_be_seeded(make_world: Builder) -> None:

@@ -132,15 +132,20 @@ class Exchange:
                 continue  # a second copy's reply, or none of ours
             way.under_way -= 1
             if reply.has_content() and self._accept(node, reply):
-                del self._nodes[node]
+                self._close(node)
             elif not way.under_way:
                 self._failed(way)
         return bool(replies)
 
+    def _close(self, node: int) -> None:
+        """Wait for nothing more of a node: what comes of another copy is not even fetched."""
+        del self._nodes[node]
+        self._sent = {sent: other for sent, other in self._sent.items() if other != node}
+
     def _give_up(self) -> None:
         for node, way in list(self._nodes.items()):
             if self._tried(way) and not way.under_way:
-                del self._nodes[node]
+                self._close(node)
 
     def _wait_s(self, looks: int) -> float:
         now = self._pace.clock()

@@ -1,14 +1,14 @@
 """One secure sum, leg by leg: the state machine of ``secagg`` between envelopes and messages.
 
-==========  =====================  ==============================================================
-leg         share of the deadline  who is asked
-==========  =====================  ==============================================================
-advertise   15 %                   every invited node
-share       15 %                   those whose keys are in the roster
-update      45 %                   those that shared; ``figures`` in a session about a figure
-confirm     10 %                   those whose masked vector came
-unmask      15 %                   those that confirmed
-==========  =====================  ==============================================================
+==========  ===================  ===============================================================
+leg         ends at the latest   who is asked
+==========  ===================  ===============================================================
+advertise   15 % of all          every invited node
+share       30 %                 those whose keys are in the roster
+update      75 %                 those that shared; ``figures`` in a session about a figure
+confirm     85 %                 those whose masked vector came
+unmask      100 %                those that confirmed
+==========  ===================  ===============================================================
 
 What a node does not send in time is as if it had vanished; a later reply is never read. The server
 never sees a vector of one node: each is masked and added to a running sum at once. So it cannot
@@ -44,13 +44,13 @@ from homebody_server.secure.post import (
     letter_of,
 )
 
-_SHARES: Final[Mapping[Step, float]] = {
+_UNTIL: Final[Mapping[Step, float]] = {
     Step.ADVERTISE: 0.15,
-    Step.SHARE: 0.15,
-    Step.UPDATE: 0.45,
-    Step.FIGURES: 0.45,
-    Step.CONFIRM: 0.10,
-    Step.UNMASK: 0.15,
+    Step.SHARE: 0.30,
+    Step.UPDATE: 0.75,
+    Step.FIGURES: 0.75,
+    Step.CONFIRM: 0.85,
+    Step.UNMASK: 1.0,
 }
 _TYPES: Final[Mapping[Step, str]] = {
     Step.UPDATE: MessageType.TRAIN,
@@ -137,6 +137,7 @@ class Session:
         self._deadline_s = deadline_s
         self._pace = pace
         self._least = bounds.least
+        self._start = pace.clock()
         topic = box.topic
         self._server = SecAggServer(
             run=topic.run,
@@ -220,6 +221,6 @@ class Session:
                 taken.append(member.node_id)
             return True
 
-        deadline_s = self._deadline_s * _SHARES[step]
+        deadline_s = self._start + self._deadline_s * _UNTIL[step] - self._pace.clock()
         Exchange(self._grid, letters, accept, deadline_s=deadline_s, pace=self._pace).run()
         return taken
