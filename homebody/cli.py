@@ -34,12 +34,16 @@ _GROUPS = (
     ("homebody_simulation.cli", "simulate"),
     ("homebody_simulation.plan_cli", "plan"),
     ("homebody_simulation.audit_cli", "audit"),
+    ("homebody_simulation.deploy_cli", "train"),
     ("homebody_client.cli", "recommend"),
 )
 _NESTED = (
     ("homebody_client.device_cli", "device"),
     ("homebody_client.commands.schema_cli", "export"),
+    ("homebody_server.fleet.cli", "fleet"),
 )
+_JOINED = (("homebody_simulation.deploy_cli", "assign", "fleet"),)
+"""Commands that stand in a group of another part."""
 _INTERRUPTED = 130
 
 
@@ -74,8 +78,8 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         result = _INTERRUPTED
     if result == _INTERRUPTED:  # typer turns an interrupt into this number
-        resumed = arguments[:1] == ["simulate"]
-        fix = " A run goes on with: homebody simulate --resume NAME" if resumed else ""
+        resumed = {"simulate": "simulate", "train": "train --fleet DIR"}.get(arguments[0])
+        fix = f" A run goes on with: homebody {resumed} --resume NAME" if resumed else ""
         Console(stderr=True).print(f"Interrupted.{fix}", markup=False)
     return result if isinstance(result, int) else 0
 
@@ -104,9 +108,26 @@ def build() -> typer.Typer:
         app.registered_commands += [c for c in part.registered_commands if c.name == name]
     app.add_typer(_data(), name="data")
     for module, name in _NESTED:
-        app.add_typer(import_module(module).app, name=name)
+        app.add_typer(_whole(import_module(module).app, name), name=name)
     app.command()(doctor)
     return app
+
+
+def _whole(group: typer.Typer, name: str) -> typer.Typer:
+    """Return a group with the commands other parts add to it; the group itself stays as it is."""
+    added = [
+        command
+        for module, command_name, group_name in _JOINED
+        if group_name == name
+        for command in import_module(module).app.registered_commands
+        if command.name == command_name
+    ]
+    if not added:
+        return group
+    whole = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+    whole.info, whole.registered_callback = group.info, group.registered_callback
+    whole.registered_commands = [*group.registered_commands, *added]
+    return whole
 
 
 def _data() -> typer.Typer:

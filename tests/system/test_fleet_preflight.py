@@ -21,6 +21,7 @@ import pytest
 from homebody_privacy.environment import FLEET, QUIET
 from homebody_privacy.node_folder import Pins
 from homebody_privacy.signing import SigningKey
+from homebody_server.fleet import check_machine
 from homebody_server.fleet.create import create_fleet, issue_node
 from homebody_server.fleet.enrol import join_fleet
 from homebody_server.fleet.finding import Finding, Severity, exit_code_of
@@ -69,7 +70,7 @@ def test_a_new_fleet_has_no_fault_and_the_command_ends_with_0(paths: FleetPaths,
     assert {line["check"] for line in answer["findings"]} == {
         *("rights", "guard", "authority-certificate", "server-certificate", "versions", "disk"),
         *("runtime-certificate", "node-certificate", "database", "port", "stray-superlink"),
-        *("telemetry", "clock"),
+        *("telemetry", "clock", "exposure"),
     }
 
 
@@ -353,6 +354,16 @@ def test_a_process_with_telemetry_on_is_found(paths: FleetPaths) -> None:
     assert f"process {process.pid}" in fault.what
     assert exit_code_of([fault]) == 10
     assert faults(paths) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "fleet.example", "192.0.2.1"])  # noqa: S104 a case
+def test_a_server_that_more_than_this_machine_reaches_is_a_warning(
+    tmp_path: Path, host: str
+) -> None:
+    paths = create_fleet(tmp_path / "open", name="open", nodes=0, host=host, port=0)
+    found = list(check_machine.exposure(paths.read().host))
+    assert [fault.severity for fault in found] == [Severity.WARNING]
+    assert "Control API" in found[0].why
 
 
 def test_a_full_disk_is_found(paths: FleetPaths) -> None:

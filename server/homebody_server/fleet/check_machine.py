@@ -1,5 +1,6 @@
 """Preflight of the machine: ports, stray servers, telemetry, the clock, the disk."""
 
+import ipaddress
 import shutil
 import socket
 import ssl
@@ -9,7 +10,7 @@ from typing import Final
 
 from homebody_privacy.environment import FLEET, QUIET
 
-from .control import health
+from .control import ask
 from .finding import Finding, fine, machine, policy, warning
 from .processes import Process, everyone, recall
 from .roles import Role, port_of
@@ -102,7 +103,7 @@ def telemetry(processes: Iterable[Process], roles: Iterable[Role]) -> Iterator[F
 def clock(address: str, authority: Path) -> Iterator[Finding]:
     """Compare this machine's clock with the server's, if that answers."""
     try:
-        found = health(address, authority)
+        found = ask(address, authority)
     except ssl.SSLError as error:
         yield machine(
             "server",
@@ -124,6 +125,23 @@ def clock(address: str, authority: Path) -> Iterator[Finding]:
         yield warning("clock", what, why=why, fix=fix)
     else:
         yield fine("clock", "as the server's")
+
+
+def exposure(host: str) -> Iterator[Finding]:
+    """Look whether more than this machine reaches the APIs that ask nobody who they are."""
+    try:
+        inside = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = host == "localhost"
+    if inside:
+        yield fine("exposure", "the SuperLink listens on loopback alone")
+        return
+    yield warning(
+        "exposure",
+        f"the SuperLink listens on {host}",
+        why="whoever reaches its Control API may register nodes and start runs",
+        fix="listen on 127.0.0.1 behind a proxy that passes /v1/fleet/* on: docs/fleet.md",
+    )
 
 
 def disk(folder: Path, least_bytes: int = LEAST_FREE_BYTES) -> Iterator[Finding]:

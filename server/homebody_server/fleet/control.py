@@ -153,16 +153,24 @@ class Health:
     """What a server says of itself.
 
     Attributes:
+        well: Whether it is well; a proxy that hides this says no.
         date: Its clock, seconds since 1970; None if it did not say.
         asked: This machine's clock when it answered.
     """
 
+    well: bool
     date: float | None
     asked: float
 
 
 def health(address: str, authority: Path, *, timeout_s: float = 2.0) -> Health | None:
-    """Ask a SuperLink whether it is well; None if it is not there or not well.
+    """Ask a SuperLink whether it is well; None if it is not there or not well. As ``ask``."""
+    found = ask(address, authority, timeout_s=timeout_s)
+    return found if found is not None and found.well else None
+
+
+def ask(address: str, authority: Path, *, timeout_s: float = 2.0) -> Health | None:
+    """Ask a SuperLink, or the proxy before it, how it is; None if nothing answers.
 
     Args:
         address: ``host:port``.
@@ -178,11 +186,11 @@ def health(address: str, authority: Path, *, timeout_s: float = 2.0) -> Health |
     try:
         connection.request("GET", "/health")
         answer = connection.getresponse()
-        if answer.status != http.client.OK:
-            return None
         date = answer.getheader("Date")
         return Health(
-            date=parsedate_to_datetime(date).timestamp() if date else None, asked=time.time()
+            well=answer.status == http.client.OK,
+            date=parsedate_to_datetime(date).timestamp() if date else None,
+            asked=time.time(),
         )
     except ssl.SSLError:
         raise

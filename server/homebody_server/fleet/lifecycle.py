@@ -5,6 +5,7 @@ import ssl
 import subprocess
 import sys
 import time
+from threading import Thread
 from typing import Final
 
 from homebody_privacy.errors import DependencyError, UsageError
@@ -23,11 +24,12 @@ _STOP_S: Final = 45.0
 _SETTLE_S: Final = 3.0
 
 
-def begin(paths: FleetPaths | NodePaths) -> subprocess.Popen[bytes]:
-    """Start the supervisor of a folder in a session of its own.
+def begin(paths: FleetPaths | NodePaths) -> Process:
+    """Start the supervisor of a folder in a session of its own: it outlives this process.
 
     Raises:
         UsageError: If one runs already.
+        DependencyError: If it ended at once.
     """
     if supervisor_of(paths) is not None:
         raise UsageError(
@@ -36,7 +38,7 @@ def begin(paths: FleetPaths | NodePaths) -> subprocess.Popen[bytes]:
     log = paths.path / "logs" / "supervisor.log"
     with log.open("ab") as file:
         log.chmod(0o600)
-        return subprocess.Popen(  # noqa: S603 our own arguments
+        child = subprocess.Popen(  # noqa: S603 our own arguments
             [sys.executable, "-I", "-m", "homebody_server.fleet.supervisor", str(paths.path)],
             env=environment(paths.path, paths.path / "flwr", "/usr/bin:/bin"),
             cwd=paths.path,
@@ -45,11 +47,14 @@ def begin(paths: FleetPaths | NodePaths) -> subprocess.Popen[bytes]:
             stderr=file,
             start_new_session=True,
         )
+    Thread(target=child.wait, daemon=True).start()  # nothing of it is left here when it ends
+    process = Process.of(child.pid)
+    if process is None:
+        raise DependencyError("the supervisor ended at once", fix=f"read {log}")
+    return process
 
 
-def await_up(
-    paths: FleetPaths | NodePaths, supervisor: subprocess.Popen[bytes], *, timeout_s: float
-) -> None:
+def await_up(paths: FleetPaths | NodePaths, supervisor: Process, *, timeout_s: float) -> None:
     """Wait until all local nodes are online; of a node's folder, until its processes stand.
 
     Raises:
@@ -57,7 +62,7 @@ def await_up(
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if supervisor.poll() is not None:
+        if not supervisor.alive:
             break
         if is_up(paths):
             return

@@ -76,6 +76,7 @@ def _fleet(paths: FleetPaths, now: dt.datetime, installed: Versions) -> _Parts:
         check_files.fleet_versions(paths, installed),
         check_files.database(paths),
         check_machine.ports(roles),
+        check_machine.exposure(fleet.host),
         check_machine.strays(
             paths.path, paths.database, fleet.port, paths.path / "pids" / "superlink.json"
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from homebody_privacy.errors import DependencyError, InvalidFileError
 
-from .control import Control, health
+from .control import Control, ask
 from .layout import FleetPaths, NodePaths
 from .lifecycle import supervisor_of
 from .processes import recall
@@ -61,7 +61,8 @@ class FleetStatus:
         kind: ``fleet`` or ``node``.
         address: Of the server.
         supervised: Whether a supervisor keeps the processes running.
-        serving: Whether the server answers with the fleet's certificate.
+        serving: Whether the server answers with the fleet's certificate, and is well; a node that
+            reaches it through a proxy cannot tell the latter.
         certificate_days: Days until the server's certificate ends; None of a node's folder.
         processes: Of this folder.
         nodes: Of the fleet; empty of a node's folder.
@@ -88,7 +89,8 @@ def status_of(paths: FleetPaths | NodePaths) -> FleetStatus:
     """Return how a folder stands, now."""
     address = paths.read().address if isinstance(paths, FleetPaths) else paths.runtime().server
     try:
-        serving = health(address, paths.path / "ca.crt") is not None
+        found = ask(address, paths.path / "ca.crt")
+        serving = found is not None and (found.well or isinstance(paths, NodePaths))
     except ssl.SSLError:
         serving = False
     fleet = isinstance(paths, FleetPaths)
