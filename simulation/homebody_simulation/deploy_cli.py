@@ -52,7 +52,9 @@ def assign(
     ] = None,
     ready: Annotated[
         bool,
-        typer.Option(help="The machines of --person are idle, on mains and on a free network."),
+        typer.Option(
+            "--ready", help="The machines of --person are idle, on mains and on a free network."
+        ),
     ] = False,
     devices: Devices = None,
     items: ItemKind = None,
@@ -108,6 +110,9 @@ def train(
     seed: Annotated[
         int | None, typer.Option(help="Refused: whoever knows it subtracts the noise.")
     ] = None,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds after which a round goes on without who is missing.")
+    ] = 600.0,
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     output: Output = "text",
 ) -> None:
@@ -128,7 +133,7 @@ def train(
 
     progress = show_progress()
     if resume is None:
-        run = start(fleet, data=data, runs=runs, name=name, progress=progress)
+        run = start(fleet, data=data, runs=runs, name=name, deadline_s=deadline, progress=progress)
     else:
         run = go_on(runs, resume, progress, fleet=fleet)
     if output == "json":

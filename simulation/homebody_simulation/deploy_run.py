@@ -6,13 +6,14 @@ ServerApp is gone, too, resuming starts another Flower run on the same ledger, a
 was cut short is void.
 """
 
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from homebody_privacy.errors import DependencyError, InvalidFileError
+from homebody_privacy.errors import DependencyError, HomebodyError, InvalidFileError
 from homebody_server.fleet import Fleet
 from homebody_server.flower_app import HOME, RUN_FOLDER
 from homebody_server.rounds import Observer
@@ -21,6 +22,7 @@ from homebody_simulation.flower_project import write_project
 from homebody_simulation.setup import Prepared
 
 _FLOWER: Final = "flower.json"
+_ROOM: Final = 1 << 16  # bytes: with less, no state of any run can be kept
 _POLL_S: Final = 0.5
 _ASK_S: Final = 10.0  # Flower's command line takes seconds of a core: it is asked seldom
 
@@ -93,6 +95,19 @@ def _start(prepared: Prepared, fleet: Fleet) -> str:
     return flower
 
 
+def _ended_badly(prepared: Prepared) -> HomebodyError:
+    path = prepared.folder.path
+    if shutil.disk_usage(path).free < _ROOM:
+        return InvalidFileError(
+            f"{path}: no room is left on its disk, so the server app ended",
+            fix="make room, then continue with homebody train --resume",
+        )
+    return DependencyError(
+        "the server app ended without an outcome",
+        fix="read homebody fleet logs; then continue with homebody train --resume",
+    )
+
+
 def _is_over(fleet: Fleet, flower: str) -> bool:
     """Tell whether a Flower run ended; a SuperLink that is away may be on its way back."""
     try:
@@ -118,8 +133,5 @@ def _watch(prepared: Prepared, observe: Observer, fleet: Fleet, flower: str) -> 
         if done:
             return
         if over:
-            raise DependencyError(
-                "the server app ended without an outcome",
-                fix="read homebody fleet logs; then continue with homebody train --resume",
-            )
+            raise _ended_badly(prepared)
         time.sleep(_POLL_S)

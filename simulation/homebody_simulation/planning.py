@@ -20,8 +20,6 @@ from homebody_simulation.noise_plan import NoisePlan, plan_noise
 from homebody_simulation.profiles import Reference, profile_of
 from homebody_simulation.request import Request
 
-_DEADLINE_S = 600.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
@@ -57,7 +55,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
         "devices": devices,
         "tensors": dict(model.layout.shapes),
         "population": _people(dataset),
-        "deadline_s": _DEADLINE_S,
+        "deadline_s": request.deadline_s,
         "delta": approved.dp.delta,
         "seeded": request.seed is not None,
         "runtime": request.runtime,

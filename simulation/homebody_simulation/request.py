@@ -13,6 +13,9 @@ from homebody_privacy.protection import Mechanism
 
 Runtime = Literal["cohort", "ray", "deploy"]
 
+DEADLINE_S = 600.0
+"""Seconds to wait for the replies of a round, unless something else is asked for."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -33,6 +36,7 @@ class Request:
         seed: Keys everything random, noise included; None draws from the system.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
+        deadline_s: Seconds to wait for the replies of a round.
         fleet: Folder of the fleet that carries the run; runtime ``deploy``, and no other, has one.
         secagg: Whether replies are sealed and summed by secure aggregation; None for the runtime's
             way: ``cohort`` does not, ``ray`` does if the config asks for it, ``deploy`` always.
@@ -50,6 +54,7 @@ class Request:
     seed: int | None = None
     name: str | None = None
     runs: Path = Path("runs")
+    deadline_s: float = DEADLINE_S
     fleet: Path | None = None
     secagg: bool | None = None
 
@@ -74,6 +79,8 @@ class Request:
             raise UsageError("--mechanism must be blt or gaussian")
         check_seed(self.runtime, self.seed)
         self._check_runtime()
+        if not 0.0 < self.deadline_s < float("inf"):
+            raise UsageError(f"--deadline must be greater than 0, got {self.deadline_s}")
         if self.name is not None and not _NAME.fullmatch(self.name):
             raise UsageError(
                 "--name must start with a letter or digit and hold letters, digits, '.', '_', '-'",

@@ -18,7 +18,7 @@ from homebody_privacy.legs import ENVELOPE, SEALED
 from homebody_server.fleet import Fleet
 from homebody_server.flower_app import HOME, RUN_FOLDER, build_server_app
 from homebody_server.spending import anchors_of
-from homebody_simulation import planning, runtimes, setup
+from homebody_simulation import runtimes, setup
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.deploy_assign import Assignment, assign
 from homebody_simulation.grid import Cohort, CohortGrid
@@ -164,9 +164,8 @@ def test_a_node_may_host_a_person_and_everything_leaves_by_their_gate(
 
 
 def test_a_person_who_takes_training_back_is_in_no_sum(
-    fleet: Fleet, person: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, person: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(planning, "_DEADLINE_S", 20.0)
     deployed = begun(fleet, tmp_path / "runs")
     nodes, trained = answers(fleet), []
 
