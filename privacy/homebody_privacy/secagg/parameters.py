@@ -202,13 +202,15 @@ def fewest_nearby(participants: int, *, half: int, corrupt: int, gone: int) -> i
         >>> fewest_nearby(1000, half=44, corrupt=0, gone=300)
         1
     """
-    ways, void = math.comb(participants, half), 0
-    for asked in range(half + 1):
-        filled = participants * _tail(participants, corrupt, half, asked)
+    ways, asked = math.comb(participants, half), 0
+    void = _draws(participants, gone, half, half)  # ways to keep no more than are asked for
+    while (
+        participants * void * _VOID <= ways
+        and participants * _tail(participants, corrupt, half, asked) << _FILLED > ways
+    ):
+        asked += 1
         void += _draws(participants, gone, half, half - asked)
-        if filled << _FILLED <= ways or participants * void * _VOID > ways:
-            return asked
-    return half
+    return asked
 
 
 def _least_secret(participants: int, corrupt: int, neighbours: int, ways: int) -> int:
