@@ -74,6 +74,32 @@ def main(grid, context):
 """
 
 
+_PATIENT = """
+import time
+from pathlib import Path
+from flwr.serverapp import ServerApp
+
+app = ServerApp()
+
+@app.main()
+def main(grid, context):
+    marks = Path({marks!r})
+    (marks / "begun").touch()
+    while not (marks / "enough").exists():
+        list(grid.get_node_ids())
+        time.sleep(0.5)
+    (marks / "nodes").write_text(str(len(list(grid.get_node_ids()))))
+"""
+
+
+def write_patient_app(folder: Path, marks: Path) -> Path:
+    """Write an app that talks to the SuperLink until a file called ``enough`` is there."""
+    write_hostile_app(folder, marks)
+    app = folder / "homebody_server" / "flower_app.py"
+    app.write_text(_PATIENT.format(marks=str(marks)))
+    return folder
+
+
 def write_hostile_app(folder: Path, marks: Path) -> Path:
     """Write an app that brings packages of homebody's names and leaves a mark where it runs."""
     for package, text in (("homebody_client", _CLIENT), ("homebody_server", _SERVER)):

@@ -13,14 +13,21 @@ from homebody_server.fleet.backoff import HELD_S
 from homebody_server.fleet.control import health
 from homebody_server.fleet.enrol import revoke_node
 from homebody_server.fleet.fleet import Fleet, bring_up
-from homebody_server.fleet.layout import NodePaths
+from homebody_server.fleet.layout import FleetPaths, NodePaths
 from homebody_server.fleet.lifecycle import begin, bring_down, is_up, supervisor_of
-from homebody_server.fleet.processes import of_folder
+from homebody_server.fleet.processes import of_folder, recall
 from homebody_server.fleet.rotate import rotate_fleet
 from homebody_server.fleet.tls import load_certificate
 
 from .conftest import Cli
-from .fleet_world import nothing_left, process_of, states, until
+from .fleet_world import (
+    nothing_left,
+    process_of,
+    states,
+    unguarded,
+    until,
+    write_patient_app,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +56,9 @@ def test_a_killed_supernode_is_back_after_flower_lets_go_of_it(fleet: Fleet) -> 
 def test_a_supernode_that_signed_off_is_back_at_once(fleet: Fleet) -> None:
     before = process_of(fleet.status(), "n1.supernode")
     before.send(signal.SIGTERM)
-    until(lambda: not before.alive, 20)
-    assert until(lambda: is_up(fleet.paths), 40) < 40
+    until(lambda: fleet.status().processes[2].restarts == 1, 20)
+    assert fleet.status().processes[2].last == "exit 0"
+    until(lambda: is_up(fleet.paths), HELD_S + 60)
 
 
 def test_a_new_server_certificate_is_served_and_nodes_stay(fleet: Fleet) -> None:
@@ -68,6 +76,32 @@ def test_a_new_server_certificate_is_served_and_nodes_stay(fleet: Fleet) -> None
     assert node.alive
     certificate = fleet.paths.node("n1").folder.certificate()
     assert fleet.registry.certificates() == {certificate.node_id: certificate.to_bytes()}
+
+
+def test_a_run_goes_on_over_a_new_certificate_and_a_killed_superlink(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    marks, authority = tmp_path / "marks", fleet.paths.path / "ca.crt"
+    marks.mkdir()
+    app = write_patient_app(tmp_path / "app", marks)
+    with unguarded(fleet.paths.path / "guard", "flwr-serverapp"):
+        run = fleet.start_run(app)
+        until((marks / "begun").exists, 40)
+    for hurt in (rotate_fleet, _kill_superlink):
+        server = process_of(fleet.status(), "superlink")
+        hurt(fleet.paths)
+        until(lambda server=server: not server.alive, 20)  # type: ignore[misc]
+        until(lambda: health(fleet.file.address, authority) is not None, 40)
+    assert not fleet.run_status(run).ended
+    (marks / "enough").touch()
+    assert fleet.wait(run, timeout_s=60).status == "finished:completed"
+    assert (marks / "nodes").read_text() == "1"
+
+
+def _kill_superlink(paths: FleetPaths) -> None:
+    process = recall(paths.path / "pids" / "superlink.json")
+    assert process is not None
+    process.send(signal.SIGKILL)
 
 
 def test_a_new_supervisor_takes_over_what_a_killed_one_left(fleet: Fleet) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .backoff import SETTLED_S, Ended, pause_s
-from .processes import Process, recall, remember
+from .processes import Process, end, recall, remember
 from .roles import Role
 
 
@@ -57,19 +57,30 @@ class Keeper:
             return True
         return changed
 
+    def end(self, *, patience_s: float) -> None:
+        """End it, for good."""
+        end(filter(None, [self.process]), patience_s=patience_s)
+        if self._child is not None:
+            self._child.wait()
+        self.process, self._child = None, None
+
     def _see(self) -> bool:
         if self.process is None:
             return False
         code = None if self._child is None else self._child.poll()
         if code is None and self.process.alive:
             return False
+        self._note_end(code)
+        return True
+
+    def _note_end(self, code: int | None) -> None:
+        """Take down how it ended, and when it is due again."""
         settled = self.clock() - self._born >= SETTLED_S
         self._quick = 0 if settled else self._quick + 1
         self.last = _words(code)
         self.process, self._child = None, None
         ended = Ended(kind=self.role.kind, code=code, quick=self._quick)
         self._due = self.clock() + pause_s(ended, self.rng)
-        return True
 
     def _start(self) -> None:
         with self.role.log.open("ab") as log:
@@ -87,7 +98,7 @@ class Keeper:
         self.restarts += self._begun
         self._begun = True
         if self.process is None:  # it ended at once
-            self._due = self.clock() + 1.0
+            self._note_end(self._child.wait())
             return
         remember(self.role.record, self.process)
 

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import threading
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
@@ -84,8 +85,9 @@ class ScrubbedOutput(io.TextIOBase):
 
     def _put(self, text: str) -> None:
         content = text.encode("utf-8", errors="replace")
-        while content:
-            content = content[os.write(self._descriptor, content) :]
+        with suppress(OSError):  # a full disk costs words, not the process
+            while content:
+                content = content[os.write(self._descriptor, content) :]
 
 
 def scrub_output() -> ScrubbedOutput:

@@ -91,6 +91,7 @@ class Supervisor:
     _stopping: bool = False
     _unregistered: list[Record] | None = None
     _rotated: float = 0.0
+    _complaint: str = ""
 
     def run(self) -> None:
         """Keep everything running until ``stop``, then end it.
@@ -105,7 +106,7 @@ class Supervisor:
             try:
                 self._take_over()
                 while not self._stopping:
-                    self._tick()
+                    self._try_tick()
                     time.sleep(_TICK_S)
             finally:
                 sweep(self.paths)
@@ -134,10 +135,21 @@ class Supervisor:
         wanted = {role.name: role for role in roles}
         for name in self._keepers.keys() - wanted.keys():
             gone = self._keepers.pop(name)
-            end(filter(None, [gone.process]), patience_s=_PATIENCE_S[gone.role.kind])
+            gone.end(patience_s=_PATIENCE_S[gone.role.kind])
         for name, role in wanted.items():
             if name not in self._keepers:
                 self._keepers[name] = Keeper(role=role, rng=self.rng, clock=self.clock)
+
+    def _try_tick(self) -> None:
+        """Do what is due; a full disk or a broken file must not take the processes down."""
+        try:
+            self._tick()
+        except (OSError, HomebodyError) as error:
+            text = f"{type(error).__name__}: {error}"
+            if text != self._complaint:
+                with suppress(OSError):
+                    print(text, flush=True)  # noqa: T201 the supervisor's log
+            self._complaint = text
 
     def _tick(self) -> None:
         self._meet(roles_of(self.paths))
