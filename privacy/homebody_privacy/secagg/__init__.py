@@ -24,7 +24,8 @@ Not covered:
   corrupt nodes that chance put in the right places: emptied runs of the ring would cut the sum in
   two parts of ``threshold + 1`` nodes or more. Nodes refuse survivors that are thin anywhere
   (``parameters.fewest_nearby``). Against few corrupt nodes that is enough; with a tenth of all
-  nodes corrupt and three tenths allowed to vanish, up to one roster in four has two runs that such
-  a server could empty. The complete graph has no cut.
+  nodes corrupt and three tenths allowed to vanish, about one roster of 1,000 nodes in four has two
+  runs that such a server could empty, and nearly every roster of 101 to 300. The complete graph has
+  no cut: where so many nodes may be corrupt, keep cohorts at 100 nodes or fewer.
 - Erasing memory: Python cannot; wiped machines keep no reference to a secret, that is all.
 """
