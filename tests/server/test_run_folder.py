@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,24 @@ def test_the_key_is_for_its_owner_alone_and_can_be_destroyed(tmp_path: Path) -> 
 def test_a_missing_state_is_an_integrity_error(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"state\.npz"):
         RunFolder(tmp_path).load_state()
+
+
+@pytest.mark.parametrize(("stored", "reason"), [(True, "report-goal"), (False, None)])
+def test_a_state_of_before_there_were_reasons_is_read(
+    tmp_path: Path, reason: str | None, *, stored: bool
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state(state())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
+        kept = dict(arrays)
+    np.savez(tmp_path / "state.npz", **(kept | {"void": np.bool_(stored)}), allow_pickle=False)
+    assert folder.load_state().void == reason
+
+
+def test_a_state_says_why_its_round_was_void(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state(replace(state(), void="too-few-vectors"))
+    assert folder.load_state().void == "too-few-vectors"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

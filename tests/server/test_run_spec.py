@@ -53,8 +53,9 @@ BLT: dict[str, Any] = {
         {},
         {"count_multiplier": 1.2, "metrics": METRICS, "tuning_runs": 3, "seeded": True},
         BLT | {"report_goal": 4, "run_id": "abc", "runtime": "ray"},
+        {"secagg": True, "max_corrupt": 0.2, "max_dropout": 0.0, "min_nodes": 9},
     ],
-    ids=["plain", "adaptive, with figures", "blt"],
+    ids=["plain", "adaptive, with figures", "blt", "sealed"],
 )
 def test_a_spec_survives_json(more: dict[str, Any]) -> None:
     spec = RunSpec(**(USUAL | more))
@@ -150,12 +151,22 @@ def test_without_a_final_learning_rate_it_stays() -> None:
         {"noise_multiplier": 0.0},
         {"mechanism": "tree"},
         BLT | {"theta": (), "omega": ()},
+        {"min_nodes": 2},
+        {"max_dropout": 1.0},
+        {"max_corrupt": -0.1},
+        {"max_corrupt": float("nan")},
+        {"secagg": True, "cohort_cap": 2**15},
     ],
     ids=str,
 )
 def test_what_no_run_can_do_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must be|exactly when|needs theta"):
+    with pytest.raises(ValueError, match=r"must be|exactly when|needs theta|would not fit"):
         RunSpec(**(USUAL | change))
+
+
+def test_the_largest_cohort_of_a_secure_sum_fits_its_words() -> None:
+    assert RunSpec(**(USUAL | {"secagg": True, "cohort_cap": 2**15 - 1})).secagg
+    assert not RunSpec(**(USUAL | {"cohort_cap": 2**15})).secagg  # in clear nodes are summed apart
 
 
 def test_pf_10_no_decision_may_depend_on_a_secret_count() -> None:

@@ -187,10 +187,24 @@ def test_figures_are_due_where_the_plan_says_until_they_are_answered(make_world:
         spending.answer(2, NDCG, {"ndcg@10": 0.25})
         assert spending.figures_due(2) == []
         assert spending.figures_due(3) == [NDCG, quality]
+        spending.unanswered(3, quality, "quorum")
+        assert spending.figures_due(3) == [NDCG]  # what was charged for nothing is not asked again
     assert ledger_of(world).charges() == [
         GaussianReleases(noise_multiplier=m) for m in (9.0, 9.0, 8.0)
     ]
     assert ledger_of(world).answers == {"metrics/ndcg/2": {"ndcg@10": 0.25}}
+
+
+def test_a_round_is_open_from_its_charge_to_its_end(make_world: Builder) -> None:
+    spending, ledger = charged(make_world())
+    with ledger:
+        assert not spending.is_open(1)
+        spending.open(1)
+        assert spending.is_open(1)
+        assert not spending.is_open(2)
+        spending.close(state(2, void="quorum"))
+        assert not spending.is_open(1)
+    assert not Uncharged().is_open(1)
 
 
 def test_pf_15_a_lifetime_budget_counts_other_runs_and_not_the_own(make_world: Builder) -> None:
