@@ -39,7 +39,7 @@ from homebody_simulation.request import Request
 from homebody_simulation.setup import prepare
 
 DEVICES, NODES = 40, 4
-OPTIONS = {"devices": DEVICES, "items": 20}
+OPTIONS: dict[str, Any] = {"devices": DEVICES, "items": 20}
 PERSON = NodeFile(
     kind="device", config_sha256="0" * 64, population=1, number=0, profile="filled in later"
 )
@@ -124,8 +124,8 @@ def test_every_device_is_hosted_once_and_its_rows_lie_nowhere_else(
             assert isinstance(host, Host)
             hosted += host.devices
             for device in range(DEVICES):
-                own = train.history(device) if device in host.devices else []
-                assert [*host.histories.history(device)] == [*own]
+                own = [*train.history(device)] if device in host.devices else []
+                assert [*host.histories.history(device)] == own
                 assert device in host.devices or host.held_out_item(device) is None
             assert host.record_key is None
     assert sorted(hosted) == list(range(DEVICES))

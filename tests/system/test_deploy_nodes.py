@@ -11,6 +11,7 @@ from flwr.app import Context, Message, RecordDict
 
 from homebody_client.device import Device
 from homebody_client.flower_app import NODE_FOLDERS, app
+from homebody_client.host import Setting
 from homebody_client.secure.node_file import NodeFile
 from homebody_privacy.environment import NODE
 from homebody_privacy.ledger import read_ledger
@@ -27,8 +28,8 @@ from homebody_simulation.setup import Prepared, prepare
 from tests.server.world import Work
 
 DEVICES, NODES = 40, 4
-OPTIONS = {"devices": DEVICES, "items": 20}
-HOSTILE = {
+OPTIONS: dict[str, Any] = {"devices": DEVICES, "items": 20}
+HOSTILE: dict[str, Setting] = {
     "privacy-file": "/nowhere/privacy.toml",
     "population": "/nowhere",
     NODE_FOLDERS: "/nowhere",
@@ -73,7 +74,10 @@ def answers(fleet: Fleet) -> Cohort:
 
 def carried(prepared: Prepared, fleet: Fleet, cohort: Cohort) -> Mapping[str, Any]:
     """Run the real server app over some nodes and return the outcome."""
-    config = {RUN_FOLDER: str(prepared.folder.path), HOME: str(fleet.paths.path)}
+    config: dict[str, Setting] = {
+        RUN_FOLDER: str(prepared.folder.path),
+        HOME: str(fleet.paths.path),
+    }
     grid = CohortGrid(cohort, {1 + i: {} for i in range(NODES)}, {**HOSTILE, **config})
     build_server_app()(grid=grid, context=Context(1, 0, {}, RecordDict(), config))
     return prepared.folder.read_json("outcome.json")
@@ -167,7 +171,8 @@ def test_a_person_who_takes_training_back_is_in_no_sum(
     fleet: Fleet, person: Path, tmp_path: Path
 ) -> None:
     deployed = begun(fleet, tmp_path / "runs")
-    nodes, trained = answers(fleet), []
+    nodes = answers(fleet)
+    trained: list[int] = []
 
     def changing(work: Work) -> list[Message | None]:
         if work and work[0][0].metadata.message_type == "train":

@@ -40,7 +40,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, cli: Cli, tiny_config: Path)
         assert done.returncode == 0, done.stderr
 
     do("fleet", "init", folder, "--nodes", str(NODES), "--port", "0")
-    plan = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
+    plan: list[str | Path] = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
     do("fleet", "assign", folder, *plan)
     fleet = Fleet.open(folder)
     try:
@@ -100,7 +100,7 @@ def train(fleet: Fleet, tmp_path: Path, environ: dict[str, str]) -> Iterator[Beg
     begun: list[Training] = []
 
     def begin(
-        *words: str, name: str = "one", deadline: int | None = 200, runs: Path = tmp_path
+        *words: str, name: str = "one", deadline: int = 600, runs: Path = tmp_path
     ) -> Training:
         command = [sys.executable, "-m", "homebody", "train", "--fleet", str(fleet.paths.path)]
         command += ["--runs", str(runs), "--format", "json", *words]
@@ -227,7 +227,7 @@ def test_a_killed_train_command_takes_up_the_watch_again(fleet: Fleet, train: Be
 
 
 def test_nodes_that_stand_still_now_and_then_are_waited_for(fleet: Fleet, train: Begin) -> None:
-    training = train(deadline=600)
+    training = train()
     training.in_round(1)
     ended = threading.Event()
 
@@ -252,7 +252,7 @@ def test_nodes_that_stand_still_now_and_then_are_waited_for(fleet: Fleet, train:
 
 
 def test_a_round_of_too_few_nodes_is_void_and_says_so(fleet: Fleet, train: Begin) -> None:
-    training = train(deadline=90)
+    training = train(deadline=300)
     training.in_round(1)
     for name in ("n1.supernode", "n2.supernode"):
         process_of(fleet.status(), name).send(signal.SIGKILL)

@@ -6,6 +6,8 @@ looks at that run. It takes a minute or two on two cores.
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,9 +25,10 @@ from homebody_server.fleet import Fleet
 from homebody_server.run_folder import RunFolder
 from homebody_simulation import runtimes, setup
 from homebody_simulation.deploy_assign import Assignment
+from homebody_simulation.hosting import host_of
 from homebody_simulation.setup import Prepared, prepare
 
-from .conftest import Cli, Finished
+from .conftest import Finished
 from .fleet_wire import (
     Needles,
     captured,
@@ -102,19 +105,28 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def deployed(
-    tmp_path_factory: pytest.TempPathFactory, cli: Cli, tiny_config: Path
+    tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str], tiny_config: Path
 ) -> Iterator[Deployed]:
     """Make a fleet, give its nodes their part, train, and end it."""
     root = tmp_path_factory.mktemp("deployed")
     folder, copies = root / "fleet", root / "copies"
     copies.mkdir()
 
-    def do(*words: str | Path) -> None:
-        done = cli(*words, cwd=root)
+    def do(*words: str | Path) -> Finished:
+        done = subprocess.run(
+            [sys.executable, "-m", "homebody", *map(str, words)],
+            cwd=root,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
+        return done
 
     do("fleet", "init", folder, "--nodes", str(NODES), "--port", "0")
-    plan = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
+    plan: list[str | Path] = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
     do("fleet", "assign", folder, *plan)
     fleet = Fleet.open(folder)
     ports = [fleet.file.port, *(node.runtime().port for node in fleet.nodes().values())]
@@ -123,13 +135,20 @@ def deployed(
             do("fleet", "up", folder)
             watch = Watch(folder, root / "runs" / "one", copies)
             try:
-                words = ["train", "--fleet", folder, "--data", "synthetic", "--name", "one"]
-                finished = cli(*words, "--format", "json", cwd=root)
+                words: list[str | Path] = [
+                    "train",
+                    "--fleet",
+                    folder,
+                    "--data",
+                    "synthetic",
+                    "--name",
+                    "one",
+                ]
+                finished = do(*words, "--format", "json")
             finally:
                 watch.end()
     finally:
         fleet.down()
-    assert finished.returncode == 0, finished.stderr
     yield Deployed(
         fleet=folder,
         run=RunFolder(root / "runs" / "one"),
@@ -157,7 +176,7 @@ class Repeated:
 
     def host(self) -> Host:
         """Return a host of everybody."""
-        return runtimes.host_of(self.prepared)
+        return host_of(self.prepared)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ import json
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, get_type_hints
 
 from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import InvalidFileError
@@ -62,11 +62,10 @@ class NodeFile:
 
     def __post_init__(self) -> None:
         """Refuse what names no node."""
-        for one in fields(self):
-            wanted = {"population": int, "number": int}.get(one.name)
-            wanted = wanted or type(one.default if isinstance(one.default, bool) else "")
-            if type(getattr(self, one.name)) is not wanted:
-                raise ValueError(f"{one.name} has another type")
+        for name, kind in get_type_hints(type(self)).items():
+            wanted = str if name == "kind" else kind
+            if type(getattr(self, name)) is not wanted:
+                raise ValueError(f"{name} has another type")
         if self.kind not in ("shard", "device"):
             raise ValueError("kind must be shard or device")
         if len(self.config_sha256) != _DIGITS or not _HEX.issuperset(self.config_sha256):
