@@ -6,7 +6,8 @@ file                rights  content
 ``identity.key``    0600    the node's private keys (``NodeIdentity``). Secret
 ``certificate.bin`` 0600    what the fleet's authority says of it (``Certificate``). Public
 ``pins.json``       0600    ``Pins``: the fleet and the two keys the node trusts. Public
-``state.db``        0600    sessions under way and messages answered, encrypted
+``state.db``        0600    sessions under way and messages answered, encrypted; beside it an
+                            empty ``state.db.lock``: one message of a node at a time
 ==================  ======  =====================================================================
 
 The folder has rights 0700 and one node. Two nodes never share one, and a folder is never made over

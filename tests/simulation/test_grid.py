@@ -113,6 +113,22 @@ def test_a_push_of_nothing_calls_nobody() -> None:
     assert not list(grid(nobody).push_messages([]))
 
 
+def test_the_meter_adds_up_all_legs_of_a_secure_sum_as_one_reply() -> None:
+    meter = Meter()
+    ticks = iter(range(100))
+    built = grid(metered(echo, meter, clock=lambda: float(next(ticks))))
+    content = RecordDict({"m": ArrayRecord({"p": Array(np.zeros(8, np.float32))})})
+    for kind in ("advertise", "share", "confirm", "unmask"):
+        leg = Message(content, dst_node_id=1, message_type=f"query.secagg_{kind}")
+        list(built.send_and_receive([leg]))
+    list(built.send_and_receive([train(1, content)]))
+    cost = meter.per_device()
+    assert cost is not None
+    assert meter.replies == 1
+    assert cost["cpu_s"] == 5.0
+    assert cost["down_bytes"] == 5 * record_bytes(content)
+
+
 def test_the_meter_adds_up_training_alone() -> None:
     meter = Meter()
     ticks = iter(range(100))

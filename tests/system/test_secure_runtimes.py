@@ -19,6 +19,8 @@ from homebody_simulation.request import Request
 from homebody_simulation.setup import prepare, reopen
 from homebody_simulation.simulate import SimulatedRun, resume
 
+from .conftest import Cli
+
 DEVICES = 16
 ALL = {"cohort_size": DEVICES, "cohort_cap": 40, "delta": 1e-3, "rounds": 2}
 FIGURE = """
@@ -103,6 +105,15 @@ def test_a_sealed_run_says_so_and_leaves_no_key_behind(pair: Pair) -> None:
     assert sealed - other == {"session"}
 
 
+def test_the_report_counts_every_leg_a_device_pays_for(pair: Pair) -> None:
+    sealed, plain = (run.report["cost"] for run in (pair.sealed, pair.plain))
+    parameters = RunFolder(pair.sealed.folder).load_state().parameters.size
+    assert plain["up_bytes"] >= 4 * parameters
+    # Five envelopes, each with a signature, a sealed key and a tag, around vector and shares.
+    assert sealed["up_bytes"] > plain["up_bytes"] + 5 * 1_200
+    assert sealed["down_bytes"] > plain["down_bytes"] + 5 * 1_200
+
+
 def test_a_cohort_run_is_plain_and_a_ray_run_sealed_unless_asked_otherwise() -> None:
     def sealed(*, by_config: bool = True, **own: Any) -> bool:  # noqa: ANN401 - fields
         return Request(**own).is_sealed(by_config=by_config)
@@ -161,6 +172,22 @@ def test_a_sealed_run_that_was_killed_goes_on_sealed_with_new_keys_to_the_same_m
     assert seen[0] != before
     assert again.report["digests"]["model"] == whole.report["digests"]["model"]
     assert again.epsilon == whole.epsilon
+
+
+def test_the_switch_of_the_command_line_seals_a_run_of_the_same_model(
+    cli: Cli, tmp_path: Path, write_config: Callable[..., Path]
+) -> None:
+    config = write_config(**{**ALL, "rounds": 1})
+    models = set()
+    for switch in ("--secagg", "--no-secagg"):
+        usual = ("--data", "synthetic", "--devices", DEVICES, "--seed", 5, "--config", config)
+        name = switch.strip("-")
+        ended = cli("simulate", *usual, switch, "--name", name, "--format", "json", cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        models.add(json.loads(ended.stdout)["model_digest"])
+        written = json.loads((tmp_path / "runs" / name / "run.json").read_text())
+        assert written["request"]["secagg"] is written["spec"]["secagg"] is (name == "secagg")
+    assert len(models) == 1
 
 
 def test_a_file_that_says_no_secure_aggregation_leaves_ray_plain(
