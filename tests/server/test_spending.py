@@ -80,6 +80,8 @@ def test_a_reference_charges_nothing_and_answers_nothing() -> None:
     assert none.figures_due(1) == []
     with pytest.raises(IntegrityError, match="releases no figures"):
         none.answer(1, NDCG, {"ndcg@10": 0.5})
+    with pytest.raises(IntegrityError, match="releases no figures"):
+        none.unanswered(1, NDCG, "quorum")
 
 
 @pytest.mark.parametrize("lifetime", [False, True])
