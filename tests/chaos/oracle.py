@@ -33,7 +33,8 @@ from homebody_server.replies import Replies, asking_record, devices_asked, integ
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import open_budget, open_ledger
-from tests.server.world import Cohort, Work, World, same_end
+from homebody_simulation.grid import Cohort
+from tests.server.world import Work, World, same_end
 from tests.system.fleet_wire import Needles, pieces, vector_pieces
 
 from .observed import Observed, Outcome, What
@@ -64,7 +65,7 @@ def check_sums(weather: Weather) -> None:
             continue
         bits = 64 if metric else 32
         vectors = [numbers[i].vectors[outcome.session] for i in sorted(outcome.survivors)]
-        expected = sum(vectors, np.zeros_like(outcome.total))
+        expected: npt.NDArray[np.int64] = np.sum([*vectors, 0 * outcome.total], axis=0)
         moved = weather.seen.changed.get(outcome.session)
         expected = wrapped(expected if moved is None else expected + moved, bits)
         demand((expected == outcome.total).all(), f"round {number} has another sum")
@@ -116,7 +117,8 @@ class Scripted:
 
 
 def _devices(asked: Message) -> list[int]:
-    return list(asking_record(asked)[messages.DEVICES])  # type: ignore[call-overload]
+    named = asking_record(asked)[messages.DEVICES]
+    return [int(one) for one in named] if isinstance(named, list) else []
 
 
 def replay(world: World, script: Scripted, singles: list[npt.NDArray[np.int64]]) -> TrainState:
@@ -303,7 +305,7 @@ def models_of(states: Iterable[npt.NDArray[np.float32]]) -> Needles:
     return Needles({"a model": tuple(piece for state in states for piece in _some(pieces(state)))})
 
 
-def _vectors(vectors: Iterable[npt.NDArray[np.int64]]) -> tuple[bytes, ...]:
+def _vectors(vectors: Iterable[npt.NDArray[np.integer]]) -> tuple[bytes, ...]:
     return tuple({piece for vector in vectors for piece in _some(vector_pieces(vector))})
 
 

@@ -40,13 +40,12 @@ class Scenario:
     def of(cls, plan: Plan, build: Builder, root: Path) -> "Scenario":
         """Prepare a run and its mirror in clear, which have the same key."""
         setting = SETTINGS[plan.setting]
-        worlds = [
-            build(name, key=plan.key, counted=setting.counted or None, secagg=sealed, **setting.own)
-            for name, sealed in (("run", True), ("mirror", False))
-        ]
-        town = settle(worlds[0], setting.parts, root / "nodes")
+        own = {"key": plan.key, "counted": setting.counted or None, **setting.own}
+        world = build("run", secagg=True, **own)
+        mirror = build("mirror", **own | {"runtime": "cohort"})  # no fleet sums in clear
+        town = settle(world, setting.parts, root / "nodes")
         weather = Weather(town, Observed(plan.faults))
-        return cls(plan=plan, world=worlds[0], mirror=worlds[1], weather=weather)
+        return cls(plan=plan, world=world, mirror=mirror, weather=weather)
 
     def run(self) -> None:
         """Run to the end, with a new start after each accident that stops the server."""

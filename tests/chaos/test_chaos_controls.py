@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from homebody_client.secure.node import SecureNode
+from homebody_client.secure.memory import NodeMemory
 from homebody_privacy.charges import Charge
 from homebody_privacy.errors import RoundVoidError
 from homebody_privacy.secagg.reasons import VoidReason
@@ -87,7 +87,7 @@ def test_a_release_of_something_else_than_the_sum_is_noticed(calm: Make) -> None
 
 def test_a_round_charged_at_another_price_is_noticed(calm: Make) -> None:
     def twice(real: Callable[..., Charge], spec: RunSpec) -> Charge:
-        return replace(real(spec), rounds=2)  # type: ignore[call-arg]
+        return replace(real(spec), rounds=2)  # type: ignore[arg-type]
 
     with broken(RunSpec, "round_charge", twice):
         scenario = ended(calm())
@@ -138,7 +138,7 @@ def test_a_round_that_is_void_for_nothing_is_noticed(calm: Make) -> None:
 
 def test_a_node_that_answers_a_message_anew_is_noticed(calm: Make) -> None:
     scenario = calm(Fault(kind=Kind.TWICE_DOWN))
-    forgets = broken(SecureNode, "_answered", lambda _real, _node, _head: None)
+    forgets = broken(NodeMemory, "answered", lambda _real, _memory, _head: None)
     with forgets, pytest.raises(AssertionError):
         ended(scenario)
 

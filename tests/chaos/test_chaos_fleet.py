@@ -30,9 +30,10 @@ from homebody_server.fleet.processes import Process
 from homebody_server.replies import integers_of
 from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec
-from homebody_simulation import runtimes, setup
+from homebody_simulation import setup
 from homebody_simulation.deploy_assign import Assignment
 from homebody_simulation.grid import CohortGrid, app_cohort
+from homebody_simulation.hosting import host_of
 from homebody_simulation.setup import Prepared, prepare
 from tests.system.fleet_wire import Needles, files_of, pieces, vector_pieces
 from tests.system.fleet_world import nothing_left
@@ -44,7 +45,7 @@ from .storm import ROUNDS, STRIKES, Storm, sums_of, watch_sums
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("fleet")]
 
-DEVICES, NODES, DEADLINE_S = 40, 4, 160.0
+DEVICES, NODES, DEADLINE_S = 40, 4, 300.0
 STARTS = 6
 _COMMAND = (
     "import homebody_simulation.planning as plan; plan._DEADLINE_S = {deadline}; "
@@ -136,7 +137,7 @@ def _trained(root: Path, fleet: Fleet, roads: dict[str, Road]) -> Stormed:
     storm = Storm(fleet, roads, run)
     raging = threading.Thread(target=storm.rage)
     raging.start()
-    ends, copies, key, cut = [], list[bytes](), b"", list[int]()
+    ends, copies, key, cut = list[int](), list[bytes](), b"", list[int]()
     try:
         while not ends or (ends[-1] != 0 and len(ends) < STARTS):
             first = not (run.path / "run.json").exists()
@@ -259,7 +260,7 @@ def _script(stormed: Stormed) -> tuple[dict[What, Outcome], dict[int, frozenset[
 
 
 def _grid(prepared: Prepared, singles: list[npt.NDArray[np.int64]]) -> CohortGrid:
-    everyone = runtimes.host_of(prepared)
+    everyone = host_of(prepared)
 
     def listen(reply: Message) -> None:
         integers = integers_of(reply)
