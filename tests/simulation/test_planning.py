@@ -149,14 +149,14 @@ def test_an_epsilon_above_the_files_is_refused_before_data_is_read(blt: PrivacyC
 
 def test_pf_01_a_deployed_run_is_never_seeded() -> None:
     for call in (
-        lambda: Request(runtime="deploy", seed=0),  # type: ignore[arg-type]
+        lambda: Request(runtime="deploy", seed=0),
         lambda: run_key("deploy", 0),
     ):
         with pytest.raises(PolicyViolationError, match="--seed") as refusal:
             call()
         assert refusal.value.exit_code == 10
     with pytest.raises(UsageError, match="deploy"):
-        Request(runtime="deploy")  # type: ignore[arg-type]
+        Request(runtime="deploy")
 
 
 def test_pf_01_keys_are_fresh_unless_a_simulation_is_seeded() -> None:
