@@ -133,6 +133,7 @@ def test_a_supernode_with_a_key_nobody_registered_is_refused(fleet: Fleet, tmp_p
     assert "Exit Code: 305" in _sign_in(fleet, tmp_path / "own.key")
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_is_registered_and_refused_after_it_was_revoked(
     fleet: Fleet, tmp_path: Path
 ) -> None:
@@ -164,8 +165,10 @@ def test_a_run_brings_no_code_to_a_guarded_node(fleet: Fleet, tmp_path: Path) ->
     assert len(replies) == len(NODES)
     assert {mark.name for mark in marks.glob("client-*")} == {"client-n4"}
     assert [reply for reply in replies if reply and "the app failed" not in reply] == []
+    assert "flwr-clientapp" in (fleet.paths.path / "logs" / "n1.clientapp.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_brings_no_code_to_the_guarded_server(fleet: Fleet, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()

@@ -18,16 +18,17 @@ from flwr.supercore.primitives.asymmetric import uses_nist_ec_curve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homebody.cli import run
 from homebody_privacy.environment import FLEET, NODE, QUIET
-from homebody_privacy.errors import InvalidFileError, UsageError
+from homebody_privacy.errors import InvalidFileError, MissingExtraError, UsageError
 from homebody_server.fleet import check_files, guard
 from homebody_server.fleet.backoff import HELD_S, Ended, pause_s
 from homebody_server.fleet.create import create_fleet
-from homebody_server.fleet.launch import scrub
+from homebody_server.fleet.launch import app_log, scrub
 from homebody_server.fleet.layout import FleetPaths, open_folder
 from homebody_server.fleet.logs import rotate, tail
 from homebody_server.fleet.registry import Registry
-from homebody_server.fleet.roles import Kind, environment, fleet_roles
+from homebody_server.fleet.roles import Kind, environment, fleet_roles, node_roles
 from homebody_server.fleet.tls import Issued, issue_server, load_certificate, make_authority
 
 NOW = dt.datetime.now(dt.UTC)
@@ -299,6 +300,24 @@ def test_a_long_log_is_set_aside_while_its_writer_goes_on(tmp_path: Path) -> Non
     ]
     assert [line[:7] for line in tail(log, 2)] == ["round 4", "last"]
     assert stat.S_IMODE((tmp_path / "superlink.log.1").stat().st_mode) == 0o600
+
+
+def test_an_app_writes_into_a_log_of_its_own_place(paths: FleetPaths) -> None:
+    logs = paths.path / "logs"
+    found = {role.name: app_log(role.environ) for role in fleet_roles(paths)}
+    assert found["superexec"] == logs / "serverapp.log"
+    assert found["n2.superexec"] == logs / "n2.clientapp.log"
+    node = paths.nodes()[0]
+    assert app_log(node_roles(node)[1].environ) == node.path / "logs" / "clientapp.log"
+
+
+def test_without_flower_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("homebody_server.fleet.cli.find_spec", lambda _: None)
+    assert run(["fleet", "status", "fleet"]) == MissingExtraError.exit_code
+    assert 'pip install "homebody[server]"' in capsys.readouterr().err
 
 
 def test_the_guard_and_the_launcher_load_without_the_rest_of_the_fleet() -> None:

@@ -38,9 +38,9 @@ _CLIENT: Final = '''\
 import sys
 from importlib import import_module
 
-from homebody_server.fleet.launch import scrub_output
+from homebody_server.fleet.launch import log_app
 
-scrub_output()
+log_app()
 
 from flwr.app import Context, Message
 from flwr.supernode.cli import flwr_clientapp
@@ -77,9 +77,9 @@ _SERVER: Final = '''\
 import sys
 from importlib import import_module
 
-from homebody_server.fleet.launch import scrub_output
+from homebody_server.fleet.launch import log_app
 
-scrub_output()
+log_app()
 
 from flwr.superlink.cli import flwr_serverapp
 

@@ -11,10 +11,13 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
+
+from homebody_privacy.environment import FLEET, NODE
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NUMBER: Final = re.compile(r"-?\d{12,}")
@@ -95,6 +98,29 @@ def scrub_output() -> ScrubbedOutput:
     stream = ScrubbedOutput(1)
     sys.stdout = sys.stderr = stream
     return stream
+
+
+def app_log(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where an app of a fleet writes: Flower's SuperExec would throw its words away.
+
+    Args:
+        environ: As ``roles`` makes it.
+    """
+    folder, node = Path(environ[FLEET]), environ.get(NODE)
+    if node is None:
+        return folder / "logs" / "serverapp.log"
+    own = "" if Path(node) == folder else f"{Path(node).name}."
+    return folder / "logs" / f"{own}clientapp.log"
+
+
+def log_app() -> None:
+    """Let all that this app writes go to its log, through ``scrub``."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    descriptor = os.open(app_log(), flags, 0o600)
+    for number in (1, 2):
+        os.dup2(descriptor, number)
+    os.close(descriptor)
+    scrub_output()
 
 
 def main(name: str, arguments: list[str]) -> None:
