@@ -126,6 +126,9 @@ def log_app() -> None:
 def main(name: str, arguments: list[str]) -> None:
     """Run one of Flower's programs in this process."""
     stream = scrub_output()
+    from homebody_server.fleet.steady import steady  # noqa: PLC0415 - it loads Flower
+
+    steady()
     sys.argv = [str(Path(sys.executable).parent / name), *arguments]
     try:
         sys.exit(next(iter(entry_points(group="console_scripts", name=name))).load()())
