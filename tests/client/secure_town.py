@@ -6,21 +6,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
+import pytest
 
-from homebody_client.check_in import Parameters, Protect
 from homebody_client.secure.leg_store import LegStore
 from homebody_client.secure.node import SecureNode
 from homebody_client.secure.opening import store_key
 from homebody_client.secure.policy import Policy
-from homebody_client.secure.worker import Consent, Worker
 from homebody_privacy.broadcast import encrypt_model
 from homebody_privacy.certificate import Certificate
 from homebody_privacy.envelope import EVERY_NODE, Expected, SealContext
 from homebody_privacy.errors import HomebodyError
 from homebody_privacy.identity import NodeIdentity, RecipientKey
-from homebody_privacy.lattice import Lattice
 from homebody_privacy.legs import Announcement, Decline, Enrolment, Opening, Step, Work
 from homebody_privacy.messages import Invitation, Question
 from homebody_privacy.node_folder import Pins
@@ -28,78 +24,21 @@ from homebody_privacy.sealing import open_sealed, read_context, seal, sign_plain
 from homebody_privacy.secagg.server import SecAggServer, Summed
 from homebody_privacy.signing import SigningKey
 
-NOW: Final = 1_800_000_000
-RUN: Final = "autumn"
-FLEET: Final = "village"
-CONFIG: Final = sha256(b"the approved config").hexdigest()
-MODEL: Final = np.arange(7, dtype=np.float32)
-MODEL_SHA: Final = sha256(MODEL.tobytes()).hexdigest()
-LATTICE: Final = Lattice(clip_norm=0.5, bits=16)
-POLICY: Final = Policy(
-    config_sha256=CONFIG,
-    max_corrupt=0.1,
-    max_dropout=0.3,
-    least=3,
-    lattice=LATTICE,
-    purposes={"quality": "metrics"},
+from .secure_vectors import (
+    CONFIG,
+    FLEET,
+    LATTICE,
+    MODEL,
+    MODEL_SHA,
+    NOW,
+    POLICY,
+    RUN,
+    Integers,
+    Vectors,
+    part_of,
 )
-STEPS: Final = (Step.ADVERTISE, Step.SHARE, Step.UPDATE, Step.CONFIRM, Step.UNMASK)
 
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass
-class Vectors(Worker):
-    """Hosts devices whose answers are known, and remembers what it let out."""
-
-    parts: Mapping[int, Integers]
-    tag: str = "a" * 32
-    shut: HomebodyError | None = None
-    busy: HomebodyError | None = None
-    trained: list[tuple[int, ...]] = field(default_factory=list)
-    out: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def devices(self) -> list[int]:
-        """Return the numbers of the devices."""
-        return sorted(self.parts)
-
-    def consent(self, purpose: str) -> Consent:
-        """Return the tag, unless the purpose is shut."""
-        assert purpose in ("training", "metrics")
-        if self.shut is not None:
-            raise self.shut
-        return Consent(tag=self.tag)
-
-    def ready(self) -> None:
-        """Refuse while busy."""
-        if self.busy is not None:
-            raise self.busy
-
-    def train(self, asked: Invitation, parameters: Parameters, protect: Protect) -> bytes:
-        """Return the protected sum of the asked devices."""
-        assert (parameters == MODEL).all()
-        return self._sum(asked.devices, len(MODEL) + (asked.clip_norm is not None), protect)
-
-    def figures(self, asked: Question, parameters: Parameters, protect: Protect) -> bytes:
-        """Return the protected sum of the asked devices' first figures."""
-        assert (parameters == MODEL).all()
-        return self._sum(asked.devices, 2, protect)
-
-    def _sum(self, devices: tuple[int, ...], length: int, protect: Protect) -> bytes:
-        self.trained.append(devices)
-        total = np.zeros(length, np.int64)
-        for device in devices:
-            total += self.parts[device][:length]
-        sealed = protect(total)
-        self.out.append(("work", sealed))
-        return sealed
-
-    def let_out(self, payload: bytes, what: str, purpose: str, number: int) -> None:
-        """Let everything out, unless the purpose is shut."""
-        del purpose, number
-        if self.shut is not None:
-            raise self.shut
-        self.out.append((what, payload))
+HOSTED: Final = ((0, 1), (2,), (3,), (4, 5))
 
 
 @dataclass
@@ -127,12 +66,6 @@ class Member:
             worker=lambda _: self.worker,
             clock=self.clock,
         )
-
-
-def part_of(device: int) -> Integers:
-    """Return what a device adds: negative and large numbers too."""
-    rng = np.random.default_rng(device)
-    return rng.integers(-(2**16), 2**16, len(MODEL) + 1)
 
 
 @dataclass
@@ -248,6 +181,24 @@ class Town:
         """Return the next secure sum over all nodes."""
         self.serial += 1
         return Sum(self, self.serial, **own)
+
+
+def refused(node: SecureNode, step: Step, message: bytes, ciphertext: bytes = b"") -> HomebodyError:
+    """Return why a node refuses a message as it stands."""
+    with pytest.raises(HomebodyError) as caught:
+        node.answer(step, message, ciphertext)
+    return caught.value
+
+
+def state_of(member: Member) -> list[tuple[bytes, ...]]:
+    """Return all that a node has stored."""
+    return sorted(member.store._db.execute("SELECT * FROM legs"))  # noqa: SLF001 - the file itself
+
+
+def is_sum(total: Integers, devices: Iterable[int]) -> bool:
+    """Tell whether a sum is that of these devices."""
+    parts = sum(part_of(device)[: len(total)] for device in devices)
+    return bool((total == parts).all())
 
 
 class Sum:

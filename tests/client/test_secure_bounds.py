@@ -19,7 +19,8 @@ from homebody_privacy.legs import Step
 from homebody_privacy.messages import Invitation
 
 from . import secure_town
-from .secure_town import LATTICE, MODEL, POLICY, Town
+from .secure_town import Town
+from .secure_vectors import LATTICE, MODEL, POLICY
 
 BOUND = LATTICE.bound
 HOSTED = ((0, 1), (2,), (3,), (4,))

@@ -19,7 +19,8 @@ from homebody_client.secure.session import OpenSession
 from homebody_privacy.errors import IntegrityError, UsageError
 from homebody_privacy.legs import Step
 
-from .secure_town import RUN, STEPS, Town
+from .secure_town import Town
+from .secure_vectors import RUN, STEPS
 
 KEY = bytes(range(32))
 HOSTED = ((0, 1), (2,), (3,), (4, 5))

@@ -17,7 +17,8 @@ from homebody_privacy.identity import NodeIdentity
 from homebody_privacy.legs import Step
 from homebody_privacy.node_folder import NodeFolder, Pins
 
-from .secure_town import CONFIG, POLICY, STEPS, Sum, Town, part_of
+from .secure_town import Sum, Town
+from .secure_vectors import CONFIG, POLICY, STEPS, part_of
 
 HOSTED = ((0, 1), (2,), (3,), (4, 5))
 
