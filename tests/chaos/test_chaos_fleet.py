@@ -4,6 +4,7 @@ The judge is the same as in one process: a replay in clear with exactly the node
 raw ledger, and bytes that may stand on no road and in no file of the server.
 """
 
+import signal
 import subprocess
 import sys
 import threading
@@ -157,6 +158,8 @@ def _trained(root: Path, fleet: Fleet, roads: dict[str, Road]) -> Stormed:
                 cut.append(storm.opened())
     finally:
         storm.stop()
+        if storm.train is not None:
+            storm.train.send(signal.SIGKILL)
         raging.join()
     return Stormed(
         fleet=fleet,

@@ -33,7 +33,8 @@ from homebody_privacy.node_folder import NodeFolder, Pins
 from homebody_privacy.sealing import read_context
 from homebody_privacy.signing import SigningKey
 from homebody_server.secure.home import AggregatorHome
-from tests.server.secure_world import Time, certificate_of, envelope_of_down
+from tests.server.secure_time import Time
+from tests.server.secure_world import certificate_of, envelope_of_down
 from tests.server.world import DEVICES, World
 from tests.system.fleet_wire import vector_pieces
 
