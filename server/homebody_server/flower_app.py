@@ -27,7 +27,8 @@ from homebody_server.release import Noise, Releaser
 from homebody_server.rounds import Observer, Spending, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
-from homebody_server.secure.opening import open_home, secure_gatherer
+from homebody_server.secure.home import AggregatorHome
+from homebody_server.secure.opening import secure_gatherer
 from homebody_server.secure.pace import Pace
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
 from homebody_server.strategy import HomebodyStrategy, RoundStreams
@@ -93,7 +94,7 @@ def run_rounds(
             return state
         gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
         if spec.secagg:
-            own = open_home(home or folder.aggregator_folder)
+            own = AggregatorHome.open(home or folder.aggregator_folder)
             gatherer = stack.enter_context(secure_gatherer(grid, folder, spec, own, pace))
         return _train(gatherer, folder, spec, spending, observe)
 

@@ -33,46 +33,17 @@ from homebody_server.replies import integers_of
 from homebody_server.run_folder import TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.secure.home import AggregatorHome
-from homebody_server.secure.pace import Pace
 from homebody_server.secure.post import letter_of
 from homebody_server.strategy import parameters_record
 from homebody_simulation.flower_internals import make_message
 from homebody_simulation.grid import Cohort, CohortGrid
 
+from .secure_time import Time
 from .world import DEVICES, World
 from .world import Work as Push
 
 Sent = list[tuple[Message, Message | None]]
 YEAR_S = 366 * 86_400
-
-
-class Time:
-    """Seconds that pass while somebody sleeps."""
-
-    def __init__(self) -> None:
-        """Start in the autumn of 2026."""
-        self.passed = 0.0
-        self.slept: list[float] = []
-
-    def now(self) -> float:
-        """Return Unix seconds."""
-        return 1.79e9 + self.passed
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        assert seconds >= 0.0
-        self.slept.append(seconds)
-        self.passed += max(seconds, 1e-6)
-
-    def pace(self, **own: Any) -> Pace:  # noqa: ANN401 - fields of a pace
-        """Return a pace by this clock; each jitter is half its bound."""
-        usual: dict[str, Any] = {
-            "clock": lambda: self.passed,
-            "now": self.now,
-            "sleep": self.sleep,
-            "below": lambda bound: bound / 2.0,
-        }
-        return Pace(**(usual | own))
 
 
 @dataclass(slots=True, kw_only=True)

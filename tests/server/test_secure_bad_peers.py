@@ -18,15 +18,8 @@ from homebody_privacy.signing import SigningKey, key_id
 from homebody_server.run_folder import TrainState
 from homebody_server.secure.post import letter_of
 
-from .secure_world import (
-    Fleet,
-    Node,
-    Time,
-    certificate_of,
-    envelope_of_down,
-    nodes_of,
-    step_of,
-)
+from .secure_time import Time
+from .secure_world import Fleet, Node, certificate_of, envelope_of_down, nodes_of, step_of
 from .world import Builder, Work, ledger_of, same_end
 
 PARTS = 6

@@ -22,7 +22,8 @@ from homebody_server.run_folder import TrainState
 from homebody_server.run_spec import MetricPlan
 from homebody_simulation.grid import Cohort, CohortGrid, app_cohort
 
-from .secure_world import Fleet, Time, nodes_of, step_of
+from .secure_time import Time
+from .secure_world import Fleet, nodes_of, step_of
 from .world import DEVICES, Builder, PowerCutError, Work, entries, ledger_of, same_end
 
 PARTS = 4

@@ -12,7 +12,7 @@ from homebody_server.secure.courier import Exchange, Letter
 from homebody_server.secure.pace import Pace
 from homebody_simulation.grid import CohortGrid
 
-from .secure_world import Time
+from .secure_time import Time
 from .world import MakeWorld, Work
 
 DEADLINE_S = 100.0

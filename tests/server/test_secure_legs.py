@@ -1,15 +1,24 @@
 """Nodes that vanish in a leg: the sum is that of those who stayed, or the round is void."""
 
+import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Message
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 
-from homebody_privacy.legs import Step
+from homebody_privacy import messages
+from homebody_privacy.errors import TooFewDevicesError
+from homebody_privacy.legs import Decline, Step
+from homebody_privacy.sealing import read_context, seal
+from homebody_server.flower_app import HOME, RUN_FOLDER, build_server_app
 from homebody_server.run_spec import MetricPlan
+from homebody_server.secure.post import letter_of
 from homebody_simulation.grid import Cohort
 
-from .secure_world import Fleet, Time, nodes_of, step_of
+from .secure_time import Time
+from .secure_world import Fleet, envelope_of_down, nodes_of, step_of
 from .test_rounds import empty_round_key
 from .world import DEVICES, Builder, Work, World, entries, ledger_of, same_end
 
@@ -185,3 +194,62 @@ def test_a_sum_beyond_the_bound_of_its_devices_counts_as_zeros(make_world: Build
     clear, sealed = make_world("clear", rounds=1), fleet(make_world, rounds=1)
     sealed.nodes[4].lie = 2**20
     assert same_end(sealed.run(), clear.run(clear.mute()))
+
+
+def declined(asked: Message, _good: Message) -> Message:
+    """Return what a node answers that could not even open a message."""
+    code = ConfigRecord({messages.CODE: "seal-refused"})
+    return Message(RecordDict({messages.DECLINED: code}), reply_to=asked)
+
+
+@pytest.mark.parametrize("step", [Step.ADVERTISE, Step.UPDATE])
+def test_a_node_that_cannot_open_a_message_is_let_go_without_a_wait(
+    make_world: Builder, step: Step
+) -> None:
+    clear, sealed = make_world("clear", rounds=1), fleet(make_world, rounds=1)
+
+    def answer(asked: Message, good: Message) -> Message:
+        bad = asked.metadata.dst_node_id == 4 and step_of(asked) is step
+        return declined(asked, good) if bad else good
+
+    assert same_end(sealed.run(sealed.answering(answer)), clear.run(without(clear, 4)))
+    assert sealed.time.slept == []
+
+
+@pytest.mark.parametrize("how", ["sealed", "in clear"])
+def test_a_node_that_declines_to_enrol_leaves_the_population_incomplete(
+    make_world: Builder, how: str
+) -> None:
+    sealed = fleet(make_world, rounds=1)
+
+    def answer(asked: Message, good: Message) -> Message:
+        node = sealed.nodes[4]
+        if asked.metadata.dst_node_id != 4:
+            return good
+        if how == "in clear" or node.run is None:
+            return declined(asked, good)
+        context = read_context(envelope_of_down(good))
+        recipient = bytes.fromhex(node.run.recipient)
+        body = Decline(code="consent-missing").to_bytes()
+        header = replace(context, step=Step.DECLINE)
+        envelope = seal(header, body, recipient=recipient, signer=node.identity.signing)
+        return Message(letter_of(envelope), reply_to=asked)
+
+    with pytest.raises(TooFewDevicesError, match="not complete"):
+        sealed.run(sealed.answering(answer))
+    assert not sealed.world.folder.ledger_file.exists() or ledger_of(sealed.world).opened == 0
+
+
+def test_the_server_app_takes_its_identity_from_the_folder_it_is_told(
+    make_world: Builder, tmp_path: Path
+) -> None:
+    sealed = fleet(make_world, rounds=1)
+    for node in sealed.nodes.values():
+        node.now = time.time  # the app has the real clock
+    elsewhere = tmp_path / "elsewhere"
+    sealed.world.folder.aggregator_folder.rename(elsewhere)
+    for told, ended in (({}, "invalid-file"), ({HOME: str(elsewhere)}, "finished")):
+        config: dict[str, Any] = {RUN_FOLDER: str(sealed.world.folder.path), **told}
+        context = Context(1, 0, {}, RecordDict(), config)
+        build_server_app()(grid=sealed.grid(), context=context)
+        assert sealed.world.folder.read_json("outcome.json")["ended"] == ended

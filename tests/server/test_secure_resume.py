@@ -14,7 +14,8 @@ from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import MetricPlan
 from homebody_server.secure.serials import Serials
 
-from .secure_world import Fleet, Sent, Time, envelope_of_down, nodes_of, sent_envelopes
+from .secure_time import Time
+from .secure_world import Fleet, Sent, envelope_of_down, nodes_of, sent_envelopes
 from .world import Builder, PowerCutError, Work, entries, ledger_of, power_cut, same_end
 
 PLAN = MetricPlan(name="quality", noise_multiplier=4.0, releases=1)

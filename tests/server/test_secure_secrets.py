@@ -19,16 +19,8 @@ from homebody_server.secure import gatherer
 from homebody_server.secure.home import AggregatorHome
 
 from .disk_scan import forms, holds
-from .secure_world import (
-    Fleet,
-    Sent,
-    Time,
-    bytes_of,
-    envelope_of_down,
-    nodes_of,
-    sent_envelopes,
-    step_of,
-)
+from .secure_time import Time
+from .secure_world import Fleet, Sent, bytes_of, envelope_of_down, nodes_of, sent_envelopes, step_of
 from .world import Builder, PowerCutError, Work
 
 PLAN = MetricPlan(name="quality", noise_multiplier=4.0, releases=1)

@@ -8,7 +8,8 @@ from homebody_privacy.legs import Step
 from homebody_privacy.sealing import read_context
 from homebody_server.run_spec import MetricPlan
 
-from .secure_world import Fleet, Sent, Time, envelope_of_down, nodes_of, sent_envelopes
+from .secure_time import Time
+from .secure_world import Fleet, Sent, envelope_of_down, nodes_of, sent_envelopes
 from .world import DEVICES, Builder, World, entries, ledger_of, same_end
 
 QUALITY = MetricPlan(name="quality", noise_multiplier=4.0, releases=2)

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from flwr.serverapp import Grid
 
 from homebody_privacy.replay import ReplayCache
 from homebody_privacy.stream import derive_key
-from homebody_server.fleet.aggregator import aggregator_home
 from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import RunSpec
 from homebody_server.secure.gatherer import RunFacts, Secure
@@ -16,17 +14,6 @@ from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.pace import Pace
 from homebody_server.secure.serials import Serials
 from homebody_server.secure.session import Bounds
-
-
-def open_home(folder: Path) -> AggregatorHome:
-    """Return who the server app is: by the folder of a fleet, or of a simulation's run.
-
-    Raises:
-        InvalidFileError: If it is neither, or a file of it is damaged.
-    """
-    if (folder / "fleet.toml").exists():
-        return aggregator_home(folder)
-    return AggregatorHome.open(folder)
 
 
 @contextmanager
