@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from homebody_privacy.errors import UsageError
+from homebody_server.fleet import Fleet
 from homebody_simulation.deploy_assign import Assignment
+from homebody_simulation.deploy_run import demand_up
 from homebody_simulation.request import DEADLINE_S
 from homebody_simulation.setup import prepare
 from homebody_simulation.simulate import Progress, Silent, SimulatedRun, carry_out
@@ -31,6 +33,7 @@ def train(
 
     Raises:
         UsageError: If the nodes were assigned other data.
+        DependencyError: If the fleet is not up.
         HomebodyError: As ``simulate.simulate``.
     """
     assignment = Assignment.load(fleet)
@@ -39,6 +42,8 @@ def train(
             f"the fleet's nodes host {assignment.data!r}, not {data!r}",
             fix="leave --data out, or assign the nodes anew: homebody fleet assign",
         )
-    request = assignment.request(fleet, runs=runs, name=name)
-    prepared = prepare(replace(request, deadline_s=deadline_s), assignment.accept)
+    asked = assignment.request(fleet, runs=runs, name=name)
+    request = replace(asked, deadline_s=deadline_s)
+    demand_up(Fleet.open(fleet))
+    prepared = prepare(request, assignment.accept)
     return carry_out(prepared, progress or Silent())

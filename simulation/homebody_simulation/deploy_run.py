@@ -7,6 +7,7 @@ was cut short is void.
 """
 
 import shutil
+import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 
 from homebody_privacy.errors import DependencyError, HomebodyError, InvalidFileError
 from homebody_server.fleet import Fleet
+from homebody_server.fleet.control import health
 from homebody_server.flower_app import HOME, RUN_FOLDER
 from homebody_server.rounds import Observer
 from homebody_simulation.cost import Meter
@@ -24,7 +26,24 @@ from homebody_simulation.setup import Prepared
 _FLOWER: Final = "flower.json"
 _ROOM: Final = 1 << 16  # bytes: with less, no state of any run can be kept
 _POLL_S: Final = 0.5
-_ASK_S: Final = 10.0  # Flower's command line takes seconds of a core: it is asked seldom
+_ASK_S: Final = 30.0  # Flower's command line takes seconds of a core: it is asked seldom
+
+
+def demand_up(fleet: Fleet) -> None:
+    """Refuse a fleet that does not answer, before anything is written or charged.
+
+    Raises:
+        DependencyError: If its SuperLink is not there, or is another's.
+    """
+    fix = f"homebody fleet up {fleet.paths.path}, and homebody fleet status"
+    try:
+        well = health(fleet.file.address, fleet.paths.path / "ca.crt") is not None
+    except ssl.SSLError as error:
+        raise DependencyError(
+            "what answers at the fleet's address does not have its certificate", fix=fix
+        ) from error
+    if not well:
+        raise DependencyError("the fleet does not answer: it is not up", fix=fix)
 
 
 def run_deploy(prepared: Prepared, observe: Observer) -> Meter:
@@ -43,6 +62,7 @@ def run_deploy(prepared: Prepared, observe: Observer) -> Meter:
     if _finished(prepared):
         return Meter()
     fleet = Fleet.open(_fleet(prepared))
+    demand_up(fleet)
     flower = _running(prepared, fleet)
     if flower is None:
         flower = _start(prepared, fleet)
