@@ -141,6 +141,10 @@ def test_a_node_that_joins_is_registered_and_refused_after_it_was_revoked(
     request = join_fleet(node, server=fleet.file.address, authority=fleet.paths.path / "ca.crt")
     register_node(fleet.paths, request, name="far", answer=tmp_path / "answer.json")
     assert states(fleet)["far"] == "registered"
+    fleet.registry.change("far", flower_id="1")  # as where the database is new
+    assert states(fleet)["far"] == "new"
+    register_node(fleet.paths, request, name="far", answer=tmp_path / "again.json")
+    assert states(fleet)["far"] == "registered"
     revoke_node(fleet.paths, "far")
     assert states(fleet)["far"] == "revoked"
     assert "Exit Code: 305" in _sign_in(fleet, NodePaths(node).path / "supernode.key")

@@ -28,7 +28,7 @@ from .control import Control
 from .create import certificate_end, fill_node, free_ports, pins_of
 from .layout import NAME, FleetPaths, NodePaths, NodeRuntime, Versions, write_private
 from .layout import split as split_address
-from .registration import register_key
+from .registration import known_keys, register_key
 from .registry import Record, Registry, unknown
 from .supernode_keys import check_public, read_public
 from .tls import load_certificate
@@ -249,7 +249,7 @@ def register_node(paths: FleetPaths, request: Path, *, name: str, answer: Path) 
         versions=asked.versions,
     )
     registry.put(record)
-    if not record.flower_id:
+    if record.flower_id not in known_keys(paths):
         record = register_key(paths, record)
     out = Answer(name=name, certificate=certificate, pins=pins_of(paths, fleet.name))
     write_private(answer, out.to_bytes())
