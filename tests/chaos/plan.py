@@ -76,7 +76,7 @@ POINTS: Final[Mapping[str, int]] = {
     "sum": 2,
     "keep-noise": 2,
     "save-state": 2,
-    "replace-file": 4,
+    "replace-file": 2,
     "append-entry": 4,
 }
 """Where the server's machine stops; before or after."""
@@ -219,6 +219,8 @@ def _fault(kind: Kind, setting: Setting, rng: Random, *, first: bool) -> Fault:
         point = rng.choice([*POINTS])
     elif kind is Kind.TORN:
         point = "append-entry"
+    if point == "keep-noise" and setting.own.get("mechanism") != "blt":
+        point = "save-state"  # nothing else is kept of independent noise
     highest = POINTS.get(point, 1)
     return Fault(
         kind=kind,
