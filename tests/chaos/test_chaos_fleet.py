@@ -46,12 +46,8 @@ from .storm import ROUNDS, STRIKES, Storm, sums_of, watch_sums
 
 pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("fleet")]
 
-DEVICES, NODES, DEADLINE_S = 40, 4, 300.0
+DEVICES, NODES, DEADLINE_S = 40, 4, 240
 STARTS = 6
-_COMMAND = (
-    "import homebody_simulation.planning as plan; plan._DEADLINE_S = {deadline}; "
-    "from homebody.cli import main; main()"
-)
 
 
 @dataclass
@@ -142,9 +138,10 @@ def _trained(root: Path, fleet: Fleet, roads: dict[str, Road]) -> Stormed:
     try:
         while not ends or (ends[-1] != 0 and len(ends) < STARTS):
             first = not (run.path / "run.json").exists()
-            words = ["--data", "synthetic", "--name", "storm"] if first else ["--resume", "storm"]
-            command = [sys.executable, "-c", _COMMAND.format(deadline=DEADLINE_S)]
-            command += ["train", "--fleet", str(fleet.paths.path), *words]
+            new = ["--name", "storm", "--deadline", str(DEADLINE_S)]
+            words = new if first else ["--resume", "storm"]
+            command = [sys.executable, "-m", "homebody", "train", *words]
+            command += ["--fleet", str(fleet.paths.path)]
             with (root / "train.log").open("ab") as log:
                 child = subprocess.Popen(command, cwd=root, stdout=log, stderr=log)
                 storm.train = Process.of(child.pid)
