@@ -24,7 +24,7 @@ from homebody_simulation.flower_project import write_project
 from homebody_simulation.setup import Prepared
 
 _FLOWER: Final = "flower.json"
-_ROOM: Final = 1 << 16  # bytes: with less, no state of any run can be kept
+_ROOM: Final = 1 << 20  # bytes: a server app that ended freed what it had been writing
 _POLL_S: Final = 0.5
 _ASK_S: Final = 30.0  # Flower's command line takes seconds of a core: it is asked seldom
 
