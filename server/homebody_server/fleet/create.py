@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import secrets
 import shutil
 import socket
 from collections.abc import Iterable, Sequence
@@ -188,7 +187,7 @@ def pins_of(paths: FleetPaths, fleet: str) -> Pins:
 
 def make_secret(path: Path) -> None:
     """Write a new secret for a SuperExec."""
-    write_private(path, secrets.token_hex(_SECRET_BYTES).encode())
+    write_private(path, os.urandom(_SECRET_BYTES).hex().encode())
 
 
 def _ports(first: int, count: int) -> Sequence[int]:

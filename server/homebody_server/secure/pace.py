@@ -5,17 +5,21 @@ later and later, each wait drawn at random below its bound ("full jitter", M. Br
 Backoff And Jitter" (2015), https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
 """
 
-import random
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-_CHANCE: Final = random.SystemRandom()
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 16.0
 _QUICK_S: Final = 0.02
 _SLOW_S: Final = 0.5
+
+
+def _below(bound: float) -> float:
+    """Draw from the system: nothing near the noise uses a generator that can be seeded."""
+    return bound * int.from_bytes(os.urandom(6), "big") / 2.0**48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
-    below: Callable[[float], float] = lambda bound: _CHANCE.uniform(0.0, bound)
+    below: Callable[[float], float] = _below
     attempts: int = 5
 
     def __post_init__(self) -> None:
