@@ -50,7 +50,7 @@ test-all: lint types ## Also the tests that take minutes each
 	$(BIN)/python -m pytest -m "slow or chaos or not slow"
 
 chaos: $(VENV)/dev ## Seeded accidents to rounds and fleets (under 15 minutes on two cores)
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m chaos tests/chaos
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m chaos tests/chaos
 
 bench: bench-device bench-privacy bench-transport bench-utility ## Every figure of README and docs (about an hour)
 

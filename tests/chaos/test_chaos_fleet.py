@@ -44,7 +44,7 @@ from .observed import Outcome, What
 from .proxy import Road
 from .storm import ROUNDS, STRIKES, Storm, sums_of, watch_sums
 
-pytestmark = [pytest.mark.chaos, pytest.mark.xdist_group("fleet")]
+pytestmark = pytest.mark.chaos
 
 DEVICES, NODES, DEADLINE_S = 40, 4, 240
 STARTS = 6
