@@ -18,7 +18,6 @@ from flwr.app import Message, MessageType
 from homebody_client.secure import node as client_node
 from homebody_privacy.envelope import SealContext
 from homebody_privacy.errors import RoundVoidError
-from homebody_privacy.identity import RecipientKey
 from homebody_privacy.ledger import Ledger
 from homebody_privacy.legs import Step
 from homebody_privacy.replay import ReplayCache
@@ -204,8 +203,3 @@ def _tear(ledger: Ledger, fault: Fault) -> None:
     start = content[:-1].rfind(b"\n") + 1
     with ledger.path.open("r+b") as file:
         file.truncate(fault.rng.randrange(start, len(content)))
-
-
-def stranger() -> RecipientKey:
-    """Return a key that nobody knows."""
-    return RecipientKey.generate()

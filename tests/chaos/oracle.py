@@ -7,7 +7,6 @@ wire and the disk against bytes that may not stand there.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -23,7 +22,6 @@ from homebody_privacy.accounting import spent_epsilon
 from homebody_privacy.charges import charge_from_dict
 from homebody_privacy.errors import InfeasibleError, RoundVoidError
 from homebody_privacy.ledger_record import INTERRUPTED
-from homebody_privacy.legs import Step
 from homebody_privacy.secagg.parameters import choose_parameters
 from homebody_privacy.secagg.reasons import VoidReason
 from homebody_server import flower_app
@@ -325,10 +323,6 @@ def on_disk(folder: RunFolder, keep: Iterable[str] = ()) -> bytes:
     own = {"run.key", "aggregator.key", *keep}
     files = (f for f in sorted(folder.path.rglob("*")) if f.is_file() and f.name not in own)
     return b"\0".join(file.read_bytes() for file in files)
-
-
-Seam = AbstractContextManager[None]
-LEGS: Final = (Step.ADVERTISE, Step.SHARE, Step.UPDATE, Step.CONFIRM, Step.UNMASK)
 
 
 @dataclass(slots=True)

@@ -210,7 +210,6 @@ class Strike:
         number: Round that must be open.
         after_s: Seconds after that, or after the accident before it.
         do: Does it.
-        hurts: Nodes that may be missing from the sum of the round for it.
         mends: Whether it only takes an earlier one back.
     """
 

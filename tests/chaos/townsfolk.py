@@ -4,7 +4,7 @@ What is added is a look at what a node must keep to itself, for the oracle, and 
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,6 @@ from homebody_client.secure.worker import Consent
 from homebody_privacy.certificate import Certificate
 from homebody_privacy.errors import ConsentMissingError, SealRefusedError, UsageError
 from homebody_privacy.identity import NodeIdentity
-from homebody_privacy.legs import Step
 from homebody_privacy.messages import Invitation, Question
 from homebody_privacy.node_folder import NodeFolder, Pins
 from homebody_privacy.sealing import read_context
@@ -269,6 +268,3 @@ def settle(world: World, parts: int, root: Path) -> Town:
     )
     home.save(world.folder.aggregator_folder)
     return Town(nodes=nodes, home=home, authority=authority, time=time, parts=parts)
-
-
-Open = Callable[[Step], bool]
