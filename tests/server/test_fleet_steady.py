@@ -1,10 +1,17 @@
 """A SuperNode whose connection is cut while TLS is agreed on tries again; before, it hung."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 from flwr.supercore import retry
 from flwr.supercore.retry import http_retry
 
+from homebody_privacy.environment import QUIET
+from homebody_server.fleet import guard
 from homebody_server.fleet import steady as module
 from homebody_server.fleet.steady import make_steady_invoker
 
@@ -50,3 +57,26 @@ def test_programs_that_are_loaded_later_use_it(monkeypatch: pytest.MonkeyPatch) 
     module.steady()
     assert retry.make_simple_http_retry_invoker is make_steady_invoker
     assert http_retry.make_simple_http_retry_invoker is make_steady_invoker
+
+
+@pytest.mark.parametrize(("side", "program"), [("client", "supernode"), ("server", "superlink")])
+def test_the_guards_apps_use_it_before_flower_is_loaded(
+    side: guard.Side, program: str, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    guard.write_guard(tmp_path / "guard", side)
+    script, noted = tmp_path / "guard" / "run_installed_app.py", tmp_path / "noted"
+    watch = f"""
+import sys
+from pathlib import Path
+import homebody_server.fleet.steady as module
+def noting():
+    Path({str(noted)!r}).write_text(str("flwr.{program}.cli" in sys.modules))
+module.steady = noting
+sys.argv = ["app", "--help"]
+exec(compile(Path({str(script)!r}).read_text(), "guard", "exec"), {{"__name__": "__main__"}})
+"""
+    environ = {**os.environ, **QUIET, "HOMEBODY_FLEET": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", watch], env=environ, check=False)
+    assert done.returncode == 0
+    assert noted.read_text() == "False"

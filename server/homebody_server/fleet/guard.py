@@ -42,6 +42,10 @@ from homebody_server.fleet.launch import log_app
 
 log_app()
 
+from homebody_server.fleet.steady import steady
+
+steady()
+
 from flwr.app import Context, Message
 from flwr.supernode.cli import flwr_clientapp
 
@@ -80,6 +84,10 @@ from importlib import import_module
 from homebody_server.fleet.launch import log_app
 
 log_app()
+
+from homebody_server.fleet.steady import steady
+
+steady()
 
 from flwr.superlink.cli import flwr_serverapp
 
