@@ -133,7 +133,7 @@ def show_summary(run: SimulatedRun) -> None:
     console.print(
         f"ndcg@10 {own['mean']:.4f} (95 % {own['low']:.4f} to {own['high']:.4f}) · "
         f"bundle {report['bundle']['bytes'] / 1000:.0f} kB · {report['rounds']} rounds in "
-        f"{report['seconds']:.0f} s · {report['devices_per_second']:.0f} devices/s",
+        f"{report['seconds']:.0f} s · {_rate(report['devices_per_second'])} devices/s",
         highlight=False,
     )
     console.print(f"report  {run.folder / 'report.html'}", highlight=False, soft_wrap=True)
@@ -163,3 +163,13 @@ def show_device(run: SimulatedRun) -> None:
         title = titles[item.product_id]
         table.add_row(str(place), title, f"{item.score:.3f}", item.reason.text)
     console.print(table)
+
+
+def _rate(per_second: float) -> str:
+    """Return a rate as people read it: a fleet trains less than one device a second.
+
+    Examples:
+        >>> _rate(0.165), _rate(52.4)
+        ('0.17', '52')
+    """
+    return f"{per_second:.0f}" if per_second >= 10 else f"{per_second:.2g}"  # noqa: PLR2004
