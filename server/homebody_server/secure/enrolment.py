@@ -11,7 +11,7 @@ from flwr.app import Message, MessageType
 from flwr.serverapp import Grid
 
 from homebody_privacy.certificate import Certificate
-from homebody_privacy.envelope import EVERY_NODE
+from homebody_privacy.envelope import EVERY_NODE, Refusal
 from homebody_privacy.errors import SealRefusedError, TooFewDevicesError
 from homebody_privacy.legs import ACTIONS, Announcement, Enrolment, Step
 from homebody_privacy.sealing import read_context, sign_plain
@@ -126,7 +126,7 @@ class Enroller:
         node_id = read_context(envelope_of(reply)).node_id
         known = self._home.registered.get(node_id)
         if known is None:
-            raise SealRefusedError("not-registered")
+            raise SealRefusedError(Refusal.NOT_REGISTERED)
         asked = Member(flower_node=flower_node, certificate=known)
         now = self._pace.now()
         body = self._box.opened(reply, Step.ENROL, asked, self._msg_id, now)
@@ -136,8 +136,8 @@ class Enroller:
             enrolment = Enrolment.from_bytes(body)
             certificate = Certificate.from_bytes(bytes.fromhex(enrolment.certificate))
         except ValueError as error:
-            raise SealRefusedError("malformed") from error
+            raise SealRefusedError(Refusal.MALFORMED) from error
         certificate.check(self._home.authority, self._home.fleet, now)
         if certificate.node_id != node_id:
-            raise SealRefusedError("wrong-node")
+            raise SealRefusedError(Refusal.WRONG_NODE)
         return Member(flower_node=flower_node, certificate=certificate), enrolment.devices

@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 
 from homebody_privacy import legs, messages
 from homebody_privacy.certificate import Certificate
-from homebody_privacy.envelope import MSG_ID_BYTES, Expected, SealContext
+from homebody_privacy.envelope import MSG_ID_BYTES, Expected, Refusal, SealContext
 from homebody_privacy.errors import SealRefusedError
 from homebody_privacy.identity import RecipientKey
 from homebody_privacy.legs import Step
@@ -142,7 +142,7 @@ class PostBox:
         body = open_sealed(envelope, expected=expected, key=self.key, sender=sender, now=now)
         topic = self.topic
         if not self.replays.accept(topic.run, topic.session, step, member.node_id, "up"):
-            raise SealRefusedError("replayed")
+            raise SealRefusedError(Refusal.REPLAYED)
         if declined:
             return None
         said = read_context(envelope)
@@ -173,13 +173,13 @@ def envelope_of(reply: Message) -> bytes:
     if list(reply.content) != [legs.SEALED] or list(records.get(legs.SEALED, ())) != [
         legs.ENVELOPE
     ]:
-        raise SealRefusedError("malformed")
+        raise SealRefusedError(Refusal.MALFORMED)
     try:
         array = records[legs.SEALED][legs.ENVELOPE].numpy()
     except (EOFError, OSError, TypeError, ValueError):
-        raise SealRefusedError("malformed") from None
+        raise SealRefusedError(Refusal.MALFORMED) from None
     if array.dtype != np.uint8 or array.ndim != 1:
-        raise SealRefusedError("malformed")
+        raise SealRefusedError(Refusal.MALFORMED)
     return array.tobytes()
 
 
