@@ -1,4 +1,4 @@
-"""The model that one-shot statistics give: what the second pass is told, and the start made of both.
+"""The model that one-shot statistics give: what the second pass is told, and the start of both.
 
 Everything here is a function of settings fixed beforehand, public content and released sums: server
 and device build the same space from the same broadcast, and neither step costs privacy.
