@@ -135,7 +135,7 @@ def test_an_option_a_loader_does_not_take_is_refused_by_name(
     assert "takes" in refusal.value.fix
 
 
-@pytest.mark.parametrize("name", ["movielens-100k", "movielens-1m"])
+@pytest.mark.parametrize("name", ["movielens-100k", "movielens-1m", "online-retail"])
 def test_a_data_set_without_its_folder_says_what_to_set(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +158,8 @@ def test_the_folder_is_taken_from_the_environment(
 def test_every_loader_is_registered_under_its_own_name_and_described() -> None:
     assert all(loader.name == name and loader.about for name, loader in LOADERS.items())
     assert set(LOADERS) == {
-        "complete-journey", "movielens-100k", "movielens-1m", "synthetic", "interactions",
+        "complete-journey", "movielens-100k", "movielens-1m", "online-retail", "synthetic",
+        "interactions",
     }  # fmt: skip
 
 

@@ -15,12 +15,20 @@ from homebody_simulation.datasets.complete_journey import CompleteJourney
 from homebody_simulation.datasets.interactions_file import InteractionsFile
 from homebody_simulation.datasets.loader import Dataset, Loader
 from homebody_simulation.datasets.movielens import MovieLens1M, MovieLens100K
+from homebody_simulation.datasets.online_retail import OnlineRetail
 from homebody_simulation.datasets.synthetic import Synthetic
 
 LOADERS: Final[Mapping[str, type[Loader]]] = MappingProxyType(
     {
         loader.name: loader
-        for loader in (CompleteJourney, MovieLens100K, MovieLens1M, Synthetic, InteractionsFile)
+        for loader in (
+            CompleteJourney,
+            MovieLens100K,
+            MovieLens1M,
+            OnlineRetail,
+            Synthetic,
+            InteractionsFile,
+        )
     }
 )
 """Every loader by name. ``interactions`` takes a path: ``interactions:PATH`` or ``csv:PATH``."""
@@ -32,8 +40,8 @@ def load_dataset(name: str, *, root: Path | None = None, **options: object) -> D
     """Load a data set by name.
 
     Args:
-        name: ``complete-journey``, ``movielens-100k``, ``movielens-1m``, ``synthetic``,
-            ``interactions:PATH`` or ``csv:PATH``.
+        name: ``complete-journey``, ``movielens-100k``, ``movielens-1m``, ``online-retail``,
+            ``synthetic``, ``interactions:PATH`` or ``csv:PATH``.
         root: Folder of data sets that may not be redistributed; None takes the folder named by
             the environment variable ``HOMEBODY_DATA``, if it is set.
         options: The loader's own: ``items="products"`` (complete-journey); ``devices``, ``items``,
