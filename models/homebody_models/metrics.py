@@ -6,7 +6,7 @@ first. Relevance is reported with bootstrap intervals (Efron 1979, percentile).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -207,6 +207,59 @@ class Evaluation:
     personalisation: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """What one model did for each device of a task. Secret.
+
+    Attributes:
+        ranks: Rank of each device's target from 0, shape ``(n,)``.
+        top: Best items of each device, shape ``(n, k)``; -1 where a list is shorter.
+    """
+
+    ranks: Ranks = field(repr=False)
+    top: npt.NDArray[np.int64] = field(repr=False)
+
+    @property
+    def k(self) -> int:
+        """Length of the lists."""
+        return self.top.shape[1]
+
+    def ndcg(self) -> npt.NDArray[np.float64]:
+        """Return each device's ndcg at the length of the lists."""
+        return ndcg(self.ranks, self.k)
+
+
+def rank_task(
+    model: Recommender, parameters: npt.NDArray[np.float32], task: Task, *, k: int = 10
+) -> Ranked:
+    """Rank the whole catalog for every device of a task.
+
+    Args:
+        model: Model to evaluate.
+        parameters: Its shared parameters.
+        task: Histories and targets; a ``new`` task hides the history from the lists.
+        k: Length of the lists, at least 1.
+
+    Returns:
+        Ranks and lists. Devices are scored in blocks, so that memory stays below 200 MB for
+        catalogs of up to a million items.
+
+    Raises:
+        ValueError: If the task is empty or a score is not finite.
+    """
+    if not len(task):
+        raise ValueError("the task has no device to evaluate")
+    block = min(max(1, _BLOCK_SCORES // len(task.data.catalog)), _BLOCK_DEVICES)
+    blocks = [
+        _rank_block(model, parameters, task, range(start, min(start + block, len(task))), k)
+        for start in range(0, len(task), block)
+    ]
+    return Ranked(
+        ranks=np.concatenate([ranks for ranks, _ in blocks]),
+        top=np.concatenate([top for _, top in blocks]),
+    )
+
+
 def evaluate(
     model: Recommender,
     parameters: npt.NDArray[np.float32],
@@ -215,7 +268,7 @@ def evaluate(
     rng: np.random.Generator,
     k: int = 10,
 ) -> Evaluation:
-    """Rank the whole catalog for every device of a task.
+    """Rank the whole catalog for every device of a task, and take the means.
 
     Args:
         model: Model to evaluate.
@@ -224,36 +277,34 @@ def evaluate(
         rng: Draws the bootstrap samples.
         k: Length of the lists, at least 1.
 
-    Returns:
-        Metrics over all devices and per segment. Devices are scored in blocks, so that memory
-        stays below 200 MB for catalogs of up to a million items.
-
     Raises:
         ValueError: If the task is empty or a score is not finite.
     """
-    if not len(task):
-        raise ValueError("the task has no device to evaluate")
+    return summarise(rank_task(model, parameters, task, k=k), task, rng=rng)
+
+
+def summarise(ranked: Ranked, task: Task, *, rng: np.random.Generator) -> Evaluation:
+    """Return the metrics of ``ranked`` over all devices of its task and per segment.
+
+    Args:
+        ranked: What a model did on ``task``.
+        task: The task.
+        rng: Draws the bootstrap samples.
+    """
     items = len(task.data.catalog)
-    block = min(max(1, _BLOCK_SCORES // items), _BLOCK_DEVICES)
-    blocks = [
-        _rank_block(model, parameters, task, range(start, min(start + block, len(task))), k)
-        for start in range(0, len(task), block)
-    ]
-    ranks = np.concatenate([ranks for ranks, _ in blocks])
-    top = np.concatenate([top for _, top in blocks])
     lengths = np.diff(task.data.ptr)[task.devices]
     return Evaluation(
         kind=task.kind,
-        k=k,
-        overall=_relevance(ranks, k, rng),
+        k=ranked.k,
+        overall=_relevance(ranked.ranks, ranked.k, rng),
         by_segment={
-            name: _relevance(ranks[rows], k, rng)
+            name: _relevance(ranked.ranks[rows], ranked.k, rng)
             for name, rows in segments(lengths).items()
             if rows.any()
         },
-        coverage=coverage(top, items),
-        novelty=novelty(top, np.bincount(task.data.items, minlength=items)),
-        personalisation=personalisation(top),
+        coverage=coverage(ranked.top, items),
+        novelty=novelty(ranked.top, np.bincount(task.data.items, minlength=items)),
+        personalisation=personalisation(ranked.top),
     )
 
 
