@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from homebody_models.interactions import Catalog
@@ -20,6 +21,20 @@ from homebody_simulation.datasets.loader import BadRow, Dataset, Loader
 _LABELS: Final = ("department", "product_category", "brand")
 _LINES: Final = ("household_id", "basket_id", "product_id", "sales_value", "transaction_timestamp")
 _PRODUCTS: Final = ("product_id", *_LABELS, "product_type", "package_size")
+_PEOPLE: Final = ("household_id", "age", "income")
+_AGES: Final = {
+    **dict.fromkeys(("19-24", "25-34"), "19 to 34"),
+    **dict.fromkeys(("35-44", "45-54"), "35 to 54"),
+    **dict.fromkeys(("55-64", "65+"), "55 and over"),
+}
+_INCOMES: Final = {
+    **dict.fromkeys(("Under 15K", "15-24K", "25-34K"), "below 35K"),
+    **dict.fromkeys(("35-49K", "50-74K"), "35K to 74K"),
+    **dict.fromkeys(
+        ("75-99K", "100-124K", "125-149K", "150-174K", "175-199K", "200-249K", "250K+"),
+        "75K and more",
+    ),
+}
 _NOTES: Final = (
     "Simulated, says the Python package; households of a retailer, says the R package.",
     "Times carry no zone and are read as UTC.",
@@ -46,11 +61,22 @@ class CompleteJourney(Loader):
             InvalidFileError: If a file is missing or lacks a column.
         """
         folder = package_folder()
-        lines = read_columns(folder / "transactions.parquet", _LINES)
-        return self.build(lines, read_columns(folder / "products.parquet", _PRODUCTS))
+        return self.build(
+            read_columns(folder / "transactions.parquet", _LINES),
+            read_columns(folder / "products.parquet", _PRODUCTS),
+            read_columns(folder / "demographics.parquet", _PEOPLE),
+        )
 
-    def build(self, lines: pl.DataFrame, products: pl.DataFrame) -> Dataset:
-        """Make histories of purchase lines, in file order, over a table of products."""
+    def build(
+        self, lines: pl.DataFrame, products: pl.DataFrame, people: pl.DataFrame | None = None
+    ) -> Dataset:
+        """Make histories of purchase lines, in file order, over a table of products.
+
+        Args:
+            lines: Purchase lines.
+            products: The catalog.
+            people: What some households said of themselves; None for nothing.
+        """
         by_type = self.items == "types"
         keyed = products.sort("product_id").with_columns(
             key=pl.col("product_type") if by_type else pl.col("product_id").cast(pl.String)
@@ -69,7 +95,19 @@ class CompleteJourney(Loader):
             skipped=_skipped(marked, products),
             raw_events=lines.height,
             notes=_NOTES,
+            groups={} if people is None else _groups(kept, people),
         )
+
+
+def _groups(kept: pl.DataFrame, people: pl.DataFrame) -> dict[str, npt.NDArray[np.str_]]:
+    """Return the labels of each household of ``kept``; "" for one that said nothing."""
+    homes = kept.select(household_id=pl.col("user").unique(maintain_order=True))
+    said = homes.join(people, on="household_id", how="left", maintain_order="left")
+    age, income = (said[name].fill_null("").to_list() for name in ("age", "income"))
+    return {
+        "age": np.array([_AGES.get(label, label) for label in age], np.str_),
+        "income": np.array([_INCOMES.get(label, label) for label in income], np.str_),
+    }
 
 
 def package_folder() -> Path:

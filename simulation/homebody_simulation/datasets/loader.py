@@ -5,8 +5,10 @@ are pydantic models, so that an option is checked where it enters and an unknown
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Final
 
 import numpy as np
@@ -108,6 +110,8 @@ class Dataset:
         raw_events: Number of rows in the source.
         notes: Sentences a reader of figures must know.
         truth: What a synthetic population was drawn from; None for other data.
+        groups: By name of a trait, a label for each device, "" where none is known: for the
+            laboratory's report on whom a model serves. No device and no server is given them.
     """
 
     name: str
@@ -119,9 +123,15 @@ class Dataset:
     raw_events: int
     notes: tuple[str, ...] = ()
     truth: PlantedTruth | None = field(default=None, repr=False)
+    groups: Mapping[str, npt.NDArray[np.str_]] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
 
     def __post_init__(self) -> None:
-        """Refuse a count of rows that does not add up."""
+        """Refuse a count of rows that does not add up, and labels of other devices."""
+        devices = self.interactions.devices
+        if any(labels.shape != (devices,) for labels in self.groups.values()):
+            raise ValueError(f"groups must have a label for each of {devices} devices")
         kept = len(self.interactions.items)
         if self.raw_events != kept + self.skipped_rows:
             counts = f"{kept} kept and {self.skipped_rows} skipped"

@@ -9,11 +9,13 @@ import gzip
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from homebody_models.interactions import Catalog
@@ -28,6 +30,8 @@ _SHA256: Final = {
     "u.item": "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701",
     "ml1m_recon.csv.gz": "13ec4d5bbd09fbbde6c087a852565c231572d3a0ff4ed88419582171d62d628e",
     "movies.dat": "0140fc2356357c1a851d0f52e893a1e4d3696df632c4141cea8d5bc3d621f0b9",
+    "u.user": "f120e114da2e8cf314fd28f99417c94ae9ddf1cb6db8ce0e4b5995d40e90e62c",
+    "users.dat": "1dc3a95300cb19f7c10e027daf29b8cdf1d908dab65b5edfb45950aa389a10a3",
 }
 _PAIRS_1M: Final = "5d6bc3c1e2993bce372f31f490db044c13e49f0062f412bae7509dd3b6a8d438"
 _LICENCE: Final = "GroupLens: research use, cite Harper and Konstan 2015; no redistribution"
@@ -46,7 +50,7 @@ class MovieLens100K(Loader):
     about: ClassVar[str] = "100,000 ratings of 1,682 movies by 943 users (folder ml-100k)"
 
     def load(self, root: Path | None, /) -> Dataset:
-        """Read ``u.data``, ``u.item`` and ``u.genre`` of ``root/ml-100k``."""
+        """Read ``u.data``, ``u.item``, ``u.genre`` and ``u.user`` of ``root/ml-100k``."""
         folder = dataset_folder(root, self.name, "ml-100k")
         data, item, genre = (_checked(folder, name) for name in ("u.data", "u.item", "u.genre"))
         rows = pl.read_csv(
@@ -60,7 +64,9 @@ class MovieLens100K(Loader):
             has = [name for name, flag in zip(genres, flags.split("|"), strict=True) if flag == "1"]
             movies[int(movie)] = (title, has)
         ordered = rows.sort(["user", "time", "place"], descending=[False, False, True])
-        return _dataset(self.name, ordered, movies, genres, (_TIE_NOTE,))
+        lines = (line.split("|") for line in _people(folder, "u.user"))
+        people = {int(user): (gender, int(age)) for user, age, gender, *_ in lines}
+        return _dataset(self.name, ordered, movies, genres, (_TIE_NOTE,), people)
 
 
 class MovieLens1M(Loader):
@@ -74,7 +80,7 @@ class MovieLens1M(Loader):
     about: ClassVar[str] = "1,000,209 ratings of 3,706 movies by 6,040 users (folder ml-1m)"
 
     def load(self, root: Path | None, /) -> Dataset:
-        """Read ``movies.dat`` and the ratings of ``root/ml-1m``."""
+        """Read ``movies.dat``, ``users.dat`` and the ratings of ``root/ml-1m``."""
         folder = dataset_folder(root, self.name, "ml-1m")
         original = folder / "ratings.dat"
         rows, note = _original(original) if original.is_file() else _reconstruction(folder)
@@ -83,11 +89,18 @@ class MovieLens1M(Loader):
             movie, title, genre = line.split("::")
             movies[int(movie)] = (title, genre.split("|"))
         genres = sorted({genre for _, has in movies.values() for genre in has})
-        return _dataset(self.name, rows, movies, genres, (note, _TIE_NOTE))
+        lines = (line.split("::") for line in _people(folder, "users.dat"))
+        people = {int(user): (gender, int(age)) for user, gender, age, *_ in lines}
+        return _dataset(self.name, rows, movies, genres, (note, _TIE_NOTE), people)
 
 
 def _checked(folder: Path, name: str) -> bytes:
     return read_checked(folder / name, _SHA256[name])
+
+
+def _people(folder: Path, name: str) -> Iterable[str]:
+    """Return the lines about users; none where the folder has no such file."""
+    return _checked(folder, name).decode().splitlines() if (folder / name).is_file() else ()
 
 
 def _original(path: Path) -> tuple[pl.DataFrame, str]:
@@ -124,6 +137,7 @@ def _dataset(
     movies: dict[int, tuple[str, list[str]]],
     genres: Sequence[str],
     notes: tuple[str, ...],
+    people: Mapping[int, tuple[str, int]],
 ) -> Dataset:
     """Index the rated movies in ascending id and pack the ordered rows."""
     rated = sorted(rows["movie"].unique())
@@ -137,7 +151,32 @@ def _dataset(
         licence=_LICENCE,
         raw_events=rows.height,
         notes=notes,
+        groups=_groups(rows["user"].unique(maintain_order=True).to_list(), people),
     )
+
+
+def _groups(
+    users: Sequence[int], people: Mapping[int, tuple[str, int]]
+) -> dict[str, npt.NDArray[np.str_]]:
+    """Return gender and age band of each user, as the files state them; none without the file."""
+    if not people:
+        return {}
+    known = [people[user] for user in users]
+    return {
+        "gender": np.array([gender for gender, _ in known], np.str_),
+        "age": np.array([age_band(age) for _, age in known], np.str_),
+    }
+
+
+def age_band(age: int) -> str:
+    """Return the band of an age; 1M's files state the least age of a class, 1 for "under 18".
+
+    Examples:
+        >>> age_band(1), age_band(25), age_band(49), age_band(50)
+        ('24 and under', '25 to 34', '35 to 49', '50 and over')
+    """
+    bands = ("24 and under", "25 to 34", "35 to 49", "50 and over")
+    return bands[bisect_right((25, 35, 50), age)]
 
 
 def _catalog(
