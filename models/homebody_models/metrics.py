@@ -5,8 +5,9 @@ catalog, which may encode popularity. Non-finite scores raise: NaN compares fals
 first. Relevance is reported with bootstrap intervals (Efron 1979, percentile).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,8 @@ _BLOCK_DEVICES: Final = 8_192
 _BLOCK_RESAMPLES: Final = 50
 
 Ranks = npt.NDArray[np.float64]
+Scores = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.floating]]
+"""From n histories, oldest event first, to a score for each item: shape ``(n, items)``."""
 
 
 def target_ranks(
@@ -232,11 +235,22 @@ class Ranked:
 def rank_task(
     model: Recommender, parameters: npt.NDArray[np.float32], task: Task, *, k: int = 10
 ) -> Ranked:
-    """Rank the whole catalog for every device of a task.
+    """Rank the whole catalog with a model; see ``rank_scores``.
 
     Args:
         model: Model to evaluate.
         parameters: Its shared parameters.
+        task: Histories and targets; a ``new`` task hides the history from the lists.
+        k: Length of the lists, at least 1.
+    """
+    return rank_scores(partial(model.scores, parameters), task, k=k)
+
+
+def rank_scores(scores: Scores, task: Task, *, k: int = 10) -> Ranked:
+    """Rank the whole catalog for every device of a task.
+
+    Args:
+        scores: Scores every item for some histories.
         task: Histories and targets; a ``new`` task hides the history from the lists.
         k: Length of the lists, at least 1.
 
@@ -251,7 +265,7 @@ def rank_task(
         raise ValueError("the task has no device to evaluate")
     block = min(max(1, _BLOCK_SCORES // len(task.data.catalog)), _BLOCK_DEVICES)
     blocks = [
-        _rank_block(model, parameters, task, range(start, min(start + block, len(task))), k)
+        _rank_block(scores, task, range(start, min(start + block, len(task))), k)
         for start in range(0, len(task), block)
     ]
     return Ranked(
@@ -309,11 +323,11 @@ def summarise(ranked: Ranked, task: Task, *, rng: np.random.Generator) -> Evalua
 
 
 def _rank_block(
-    model: Recommender, parameters: npt.NDArray[np.float32], task: Task, rows: range, k: int
+    score: Scores, task: Task, rows: range, k: int
 ) -> tuple[Ranks, npt.NDArray[np.int64]]:
     """Return target ranks and lists, padded with -1, of some devices of a task."""
     histories = [task.history(i) for i in rows]
-    scores = model.scores(parameters, histories)
+    scores = score(histories)
     hidden = histories if task.kind == "new" else None
     ranks = target_ranks(scores, task.targets[rows.start : rows.stop], hidden)
     top = np.full((len(rows), k), -1, np.int64)

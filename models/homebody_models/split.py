@@ -1,8 +1,10 @@
 """Leave-one-out split by time: the last event is the test, the one before it the validation.
 
 Choices are made on validation, with the training events alone; the choice is trained again on all
-but the last event; the test is opened once, by the final report. Splitting each history at its own
-end trains on other devices' future: a split at one date would be a second report.
+but the last event; the test is opened once, by the final report. The test is sealed: it opens for a
+``Choice`` that says what was settled and how, and never a second time, so that nothing can be
+chosen on it. Splitting each history at its own end trains on other devices' future: a split at one
+date would be a second report.
 """
 
 from dataclasses import dataclass, field
@@ -67,25 +69,80 @@ class Task:
         )
 
 
-class SealedTest:
-    """A test that only the final report opens; it counts how often that was done."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was settled before a test may be opened. Public.
 
-    __slots__ = ("_opened", "_task")
+    Attributes:
+        what: What the report is about, in words: a model, or a table of baselines.
+        by: How it was settled: on other data or by a rule (``fixed beforehand``), on validation
+            items of this data (``validation``), or on figures that were charged to the budget
+            (``charged validation``).
+    """
+
+    what: str
+    by: Literal["fixed beforehand", "validation", "charged validation"]
+
+    def __post_init__(self) -> None:
+        """Refuse a choice of nothing."""
+        if not self.what.strip():
+            raise ValueError("what was chosen must be said")
+
+
+class TestOpenedError(RuntimeError):
+    """The test was opened before: whoever looks twice may have chosen on it."""
+
+    __test__ = False  # not a class of tests
+
+
+class SealedTest:
+    """A test that opens once, for the final report, after every choice.
+
+    Examples:
+        >>> from homebody_models.interactions import Catalog
+        >>> names = ("tea", "milk", "bread")
+        >>> catalog = Catalog(ids=names, titles=names, categories=("",) * 3,
+        ...                   features=np.zeros((3, 0), np.float32), feature_names=())
+        >>> data = Interactions(ptr=np.array([0, 3]), items=np.array([0, 1, 2], np.int32),
+        ...                     times=np.arange(3), values=np.ones(3, np.float32),
+        ...                     repeats=True, catalog=catalog)
+        >>> test = leave_one_out(data).test
+        >>> test.open(Choice(what="popularity", by="fixed beforehand")).targets.tolist()
+        [2]
+        >>> test.open(Choice(what="another", by="validation"))
+        Traceback (most recent call last):
+        ...
+        homebody_models.split.TestOpenedError: the test was opened for popularity: not twice
+    """
+
+    __slots__ = ("_choice", "_task")
 
     def __init__(self, task: Task) -> None:
         """Seal ``task``."""
-        self._task = task
-        self._opened = 0
+        self._task: Task | None = task
+        self._choice: Choice | None = None
 
     @property
     def opened(self) -> int:
-        """How often ``open`` was called; an honest report says 1."""
-        return self._opened
+        """How often it was opened: 0 or 1; a report says 1."""
+        return int(self._choice is not None)
 
-    def open(self) -> Task:
-        """Return the test task and count the opening; call it once, after every choice."""
-        self._opened += 1
-        return self._task
+    @property
+    def choice(self) -> Choice | None:
+        """What it was opened for; None while it is sealed."""
+        return self._choice
+
+    def open(self, choice: Choice) -> Task:
+        """Return the test task, which is not kept.
+
+        Raises:
+            TestOpenedError: If it was opened before.
+        """
+        if self._task is None:
+            what = "something" if self._choice is None else self._choice.what
+            raise TestOpenedError(f"the test was opened for {what}: not twice")
+        task, self._task, self._choice = self._task, None, choice
+        return task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

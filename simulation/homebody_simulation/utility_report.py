@@ -10,7 +10,7 @@ from homebody_models.local_recency import LocalRecency
 from homebody_models.metrics import Evaluation, evaluate
 from homebody_models.popularity import Popularity, popularity_baseline
 from homebody_models.recommender import Recommender
-from homebody_models.split import Task
+from homebody_models.split import Choice, Task
 from homebody_simulation.curve import look, sample
 from homebody_simulation.setup import Prepared
 
@@ -44,7 +44,7 @@ def utility_report(prepared: Prepared, parameters: npt.NDArray[np.float32]) -> d
     """Open the test and return what model and baselines do on it."""
     own = _Contender(prepared.model.name, "", prepared.model, parameters)
     popularity, local = _baselines(prepared)
-    task = prepared.split.test.open()  # once, after every choice was made
+    task = prepared.split.test.open(Choice(what=prepared.model.name, by="fixed beforehand"))
     # A new item is never a repetition: what can only repeat has no row there.
     baselines = [popularity, local] if task.kind == "again" else [popularity]
     results = {each.name: _evaluate(each, task) for each in baselines}

@@ -25,9 +25,10 @@ from homebody_models.metrics import (
     target_ranks,
 )
 from homebody_models.popularity import Popularity, popularity_baseline
-from homebody_models.split import Task, leave_one_out
+from homebody_models.split import Choice, Task, leave_one_out
 
 Make = Callable[..., Interactions]
+FIXED = Choice(what="popularity", by="fixed beforehand")
 
 
 def _slow_rank(scores: Sequence[float], target: int, hidden: set[int]) -> float:
@@ -149,13 +150,15 @@ def test_evaluation_hides_the_history_of_a_new_task_and_not_of_an_again_task(
     model = LocalRecency(n_items=6)  # ranks its own history first, all else ties
     none = np.zeros(0, np.float32)
     data = interactions(histories, repeats=False)
-    new = evaluate(model, none, leave_one_out(data).test.open(), rng=np.random.default_rng(0), k=2)
+    new = evaluate(
+        model, none, leave_one_out(data).test.open(FIXED), rng=np.random.default_rng(0), k=2
+    )
     assert new.kind == "new"
     assert new.overall.hit.mean == 1.0  # 4 visible items tie: rank 1.5
     again = evaluate(
         model,
         none,
-        leave_one_out(interactions(histories)).test.open(),
+        leave_one_out(interactions(histories)).test.open(FIXED),
         rng=np.random.default_rng(0),
         k=2,
     )

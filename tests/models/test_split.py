@@ -8,14 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homebody_models.interactions import Interactions
-from homebody_models.split import Task, leave_one_out
+from homebody_models.split import Choice, Task, TestOpenedError, leave_one_out
 
 Make = Callable[..., Interactions]
+FIXED = Choice(what="popularity", by="fixed beforehand")
 
 
 def test_last_event_is_test_and_last_but_one_validation(interactions: Make) -> None:
     split = leave_one_out(interactions([[1, 2, 3, 4], [5, 6, 7]]))
-    test = split.test.open()
+    test = split.test.open(FIXED)
     assert split.validation.targets.tolist() == [3, 6]
     assert test.targets.tolist() == [4, 7]
     assert [split.validation.history(i).tolist() for i in range(2)] == [[1, 2], [5]]
@@ -37,15 +38,22 @@ def test_device_with_fewer_than_three_events_is_neither_trained_on_nor_evaluated
     assert [split.train.history(u).tolist() for u in range(4)] == [[], [3], [], []]
     assert [split.refit.history(u).tolist() for u in range(4)] == [[], [3, 4], [], []]
     assert split.validation.devices.tolist() == [1]
-    assert split.test.open().devices.tolist() == [1]
+    assert split.test.open(FIXED).devices.tolist() == [1]
 
 
-def test_openings_of_the_test_are_counted(interactions: Make) -> None:
+def test_the_test_opens_once_and_says_what_for(interactions: Make) -> None:
     sealed = leave_one_out(interactions([[1, 2, 3]])).test
-    assert sealed.opened == 0
-    sealed.open()
-    sealed.open()
-    assert sealed.opened == 2
+    assert (sealed.opened, sealed.choice) == (0, None)
+    assert sealed.open(FIXED).targets.tolist() == [3]
+    assert (sealed.opened, sealed.choice) == (1, FIXED)
+    with pytest.raises(TestOpenedError, match="opened for popularity"):
+        sealed.open(Choice(what="another", by="validation"))
+    assert sealed.choice == FIXED
+
+
+def test_a_choice_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be said"):
+        Choice(what=" ", by="validation")
 
 
 def test_validation_knows_nothing_of_the_test_event(interactions: Make) -> None:
@@ -60,11 +68,11 @@ def test_task_is_again_where_items_repeat_and_new_where_not(interactions: Make) 
 
 def test_new_task_leaves_out_devices_whose_target_is_old(interactions: Make) -> None:
     data = interactions([[1, 2, 1], [3, 4, 5]], repeats=False)
-    assert leave_one_out(data).test.open().devices.tolist() == [1]
+    assert leave_one_out(data).test.open(FIXED).devices.tolist() == [1]
 
 
 def test_first_time_keeps_only_new_targets_and_hides_history(interactions: Make) -> None:
-    task = leave_one_out(interactions([[1, 2, 1], [3, 4, 5]])).test.open().first_time()
+    task = leave_one_out(interactions([[1, 2, 1], [3, 4, 5]])).test.open(FIXED).first_time()
     assert task.kind == "new"
     assert task.targets.tolist() == [5]
 
@@ -91,7 +99,7 @@ def test_train_validation_and_test_put_together_give_every_long_history_back(
 ) -> None:
     data = interactions(histories, n_items=10)
     split = leave_one_out(data)
-    test = split.test.open()
+    test = split.test.open(FIXED)
     long = [history for history in histories if len(history) >= 3]
     rebuilt = [
         [*split.validation.history(i).tolist(), int(validation), int(last)]
