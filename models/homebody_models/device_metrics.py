@@ -43,6 +43,7 @@ class _Metric:
     names: tuple[str, ...]
     measure: Callable[[OwnLook], Vector]
     scale: float = 1.0  # of a device's figures, relative to the vector
+    of_list: bool = False  # whether it looks where the event held back came in the list
 
 
 def _hit(own: OwnLook) -> float:
@@ -65,12 +66,17 @@ def _class_of_events(own: OwnLook) -> Vector:
 _ROOT: Final = math.sqrt(2.0)
 _METRICS: Final[Mapping[str, _Metric]] = MappingProxyType(
     {
-        "hit_rate": _Metric(names=(f"hit@{TOP}",), measure=lambda own: np.array([_hit(own)])),
-        "ndcg": _Metric(names=(f"ndcg@{TOP}",), measure=lambda own: np.array([_ndcg(own)])),
+        "hit_rate": _Metric(
+            names=(f"hit@{TOP}",), measure=lambda own: np.array([_hit(own)]), of_list=True
+        ),
+        "ndcg": _Metric(
+            names=(f"ndcg@{TOP}",), measure=lambda own: np.array([_ndcg(own)]), of_list=True
+        ),
         "quality": _Metric(
             names=(f"hit@{TOP}", f"ndcg@{TOP}"),
             measure=lambda own: np.array([_hit(own), _ndcg(own)]) / _ROOT,
             scale=_ROOT,
+            of_list=True,
         ),
         "active": _Metric(names=("active",), measure=lambda own: np.array([float(own.events > 0)])),
         "history": _Metric(
@@ -97,6 +103,15 @@ def figure_names(metric: str) -> tuple[str, ...]:
         ValueError: If there is no such metric.
     """
     return _known(metric).names
+
+
+def needs_held_out(metric: str) -> bool:
+    """Tell whether a metric is about the list: devices that hold no event back have none to say.
+
+    Raises:
+        ValueError: If there is no such metric.
+    """
+    return _known(metric).of_list
 
 
 def own_figures(metric: str, own: OwnLook) -> Vector:

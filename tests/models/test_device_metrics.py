@@ -14,6 +14,7 @@ from homebody_models.device_metrics import (
     figure_names,
     figure_scale,
     means,
+    needs_held_out,
     own_figures,
 )
 
@@ -105,3 +106,19 @@ def test_an_unknown_metric_is_refused_everywhere() -> None:
 def test_a_sum_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="quality has 2 figures"):
         means("quality", np.zeros(shape), 3)
+
+
+@given(METRICS, RANKS, RANKS, st.integers(0, 10_000))
+def test_a_metric_that_needs_no_held_out_event_is_the_same_wherever_one_came(
+    metric: str, rank: float, other: float, events: int
+) -> None:
+    one, two = (own_figures(metric, OwnLook(rank=at, events=events)) for at in (rank, other))
+    assert needs_held_out(metric) or (one == two).all()
+
+
+def test_metrics_of_the_list_need_an_event_that_was_held_out() -> None:
+    assert [name for name in DEVICE_METRICS if needs_held_out(name)] == [
+        "hit_rate",
+        "ndcg",
+        "quality",
+    ]
