@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final, Literal, Self, TypeAlias, TypeGuard, get_args
 
-Part = Literal["training", "clipping", "metrics", "tuning"]
-"""What a charge paid for: the model, the adaptive clip norm, figures about people, or trials."""
+Part = Literal["statistics", "training", "clipping", "metrics", "tuning"]
+"""What a charge paid for: one-shot sums, rounds, the adaptive clip norm, figures about people, or
+trials."""
 
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 

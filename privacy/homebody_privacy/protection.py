@@ -18,6 +18,9 @@ Numbers = Annotated[tuple[float, ...], Field(strict=False)]
 
 Mechanism = Literal["blt", "gaussian"]
 
+Recipe = Literal["statistics", "rounds", "both"]
+"""How a run trains: one-shot statistics, gradient rounds, or rounds from where statistics led."""
+
 
 class RecordLevel(BaseModel):
     """DP-SGD on the device: a second promise, about one event, reported apart."""

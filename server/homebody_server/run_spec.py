@@ -5,11 +5,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from homebody_models.device_metrics import figure_names
+from homebody_models.statistics.settings import StatisticsSettings
 from homebody_privacy.blt import BltParameters, Participation
 from homebody_privacy.charges import Charge, CorrelatedRun, GaussianReleases, PoissonRounds
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.mechanisms import BltMechanism, GaussianMechanism, Mechanism, NoNoise
+from homebody_privacy.protection import Recipe
 from homebody_server.release import ServerOptimizer
+from homebody_server.statistic_plan import STATISTICS, StatisticPass
 
 _SAMPLER_SHARE = 1e-3
 _LEAST_NODES = 3
@@ -49,9 +52,18 @@ class MetricPlan:
         """Integers of one device's contribution."""
         return len(figure_names(self.name))
 
-    def rounds(self, rounds: int) -> list[int]:
-        """Return after which rounds of a run of that many it is released, evenly spread."""
-        return [-(-rounds * (i + 1) // self.releases) for i in range(self.releases)]
+    def rounds(self, rounds: int, first: Literal[0, 1] = 1) -> list[int]:
+        """Return after which rounds of a run of that many it is released, evenly spread.
+
+        Args:
+            rounds: Rounds of the run.
+            first: 0 where the model before the first round is one to ask about: the first of
+                several releases falls there, the last after the last round.
+        """
+        gaps = self.releases - 1 if first == 0 else self.releases
+        if not gaps:
+            return [rounds]
+        return [-(-rounds * i // gaps) for i in range(first, gaps + 1)]
 
     def purchase(self, number: int) -> str:
         """Return the name of the purchase that pays for its release after a round."""
@@ -67,14 +79,14 @@ class RunSpec:
     """The constants of a run. Public.
 
     Attributes:
-        rounds: Rounds to run, fixed in advance.
+        rounds: Rounds to run, fixed in advance; 0 exactly where statistics are all there is.
         devices: Enrolled devices N, the population of the accounting.
         cohort_size: Expected cohort and constant denominator; q = cohort_size / devices.
         cohort_cap: Most devices of a round.
         clip_norm: L2 bound of one device's contribution; the first one, where it adapts.
         lattice_bits: The lattice step is clip_norm / 2**lattice_bits.
         noise_multiplier: Noise standard deviation on the sum over the clip norm; 0 is a laboratory
-            reference without differential privacy.
+            reference without differential privacy, or a run without rounds.
         ceiling: Epsilon the run may not pass, user level; None without differential privacy.
         delta: Failure chance of the guarantee.
         learning_rate: Server learning rate of the first round.
@@ -103,6 +115,8 @@ class RunSpec:
         max_dropout: Share of them that may vanish.
         min_nodes: Nodes it needs.
         run_id: Identity of the run, as devices count by it; empty for the folder's name.
+        statistics: One-shot sums before the first round, in order; none for rounds alone.
+        statistics_settings: What they are; None exactly where there are none.
     """
 
     rounds: int
@@ -139,24 +153,43 @@ class RunSpec:
     max_dropout: float = 0.3
     min_nodes: int = 3
     run_id: str = ""
+    statistics: tuple[StatisticPass, ...] = ()
+    statistics_settings: StatisticsSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run can do."""
-        if self.rounds < 1 or not 1 <= self.cohort_size <= self.devices:
-            raise ValueError("rounds must be at least 1 and cohort_size within 1..devices")
+        if self.rounds < (0 if self.statistics else 1):
+            raise ValueError("rounds must be at least 1, or 0 with statistics")
+        if not 1 <= self.cohort_size <= self.devices:
+            raise ValueError("cohort_size must be within 1..devices")
         if not self.learning_rate > 0.0 or not self.deadline_s > 0.0:
             raise ValueError("learning_rate and deadline_s must be positive")
         if self.final_learning_rate is not None and not self.final_learning_rate > 0.0:
             raise ValueError("final_learning_rate must be positive")
-        if (self.ceiling is None) != (self.noise_multiplier == 0.0):
+        rounds = [self.noise_multiplier] if self.rounds else []
+        noises = [*rounds, *(one.noise_multiplier for one in self.statistics)]
+        if any((self.ceiling is None) != (noise == 0.0) for noise in noises):
             raise ValueError("a run has a ceiling exactly when it has noise")
         if self.mechanism not in ("gaussian", "blt"):
             raise ValueError("mechanism must be gaussian or blt")
         if self.mechanism == "gaussian" and self.report_goal:
             raise ValueError("no decision may depend on a secret count: no report_goal")
-        if self.mechanism == "blt" and self.ceiling is not None and not self.theta:
+        if self.mechanism == "blt" and self.rounds and self.ceiling is not None and not self.theta:
             raise ValueError("a blt run needs theta and omega")
+        self._check_statistics()
         self._check_secure_sum()
+
+    def _check_statistics(self) -> None:
+        if bool(self.statistics) != (self.statistics_settings is not None):
+            raise ValueError("statistics_settings must be there exactly when statistics are")
+        if self.statistics and tuple(one.name for one in self.statistics) != STATISTICS:
+            raise ValueError(f"statistics must be {' and '.join(STATISTICS)}, in that order")
+        if self.rounds:
+            return
+        if self.mechanism == "gaussian" and self.ceiling is not None:
+            raise ValueError("mechanism must be blt without rounds: no coin is drawn")
+        if any(metric.releases != 1 for metric in self.metrics):
+            raise ValueError("releases of a figure must be 1 without rounds")
 
     def _check_secure_sum(self) -> None:
         if not (0.0 <= self.max_corrupt < 1.0 and 0.0 <= self.max_dropout < 1.0):
@@ -165,6 +198,17 @@ class RunSpec:
             raise ValueError(f"min_nodes must be at least {_LEAST_NODES}: fewer keep no secret")
         if self.secagg and self.cohort_cap > self.lattice.max_devices:
             raise ValueError("the largest cohort's secure sum would not fit 32 bits")
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the run trains."""
+        if not self.statistics:
+            return "rounds"
+        return "both" if self.rounds else "statistics"
+
+    def figure_rounds(self, plan: MetricPlan) -> list[int]:
+        """Return after which rounds a figure is released; 0 is after the statistics."""
+        return plan.rounds(self.rounds, 0 if self.statistics else 1)
 
     @property
     def accounted_delta(self) -> float:
@@ -221,7 +265,7 @@ class RunSpec:
 
     def run_charge(self) -> CorrelatedRun | None:
         """Return what a whole ``blt`` run costs; None where rounds are charged one by one."""
-        return self._whole() if self.mechanism == "blt" else None
+        return self._whole() if self.mechanism == "blt" and self.rounds else None
 
     def _rounds(self, rounds: int) -> PoissonRounds:
         return PoissonRounds(
@@ -245,41 +289,55 @@ class RunSpec:
         )
 
     def training_charge(self) -> Charge:
-        """Return what training costs over the whole run."""
+        """Return what the rounds cost over the whole run; without rounds a charge of nothing."""
+        if not self.rounds:
+            return GaussianReleases(noise_multiplier=1.0, releases=0, part="training")
         return self._whole() if self.mechanism == "blt" else self._rounds(self.rounds)
 
     def before_first_round(self) -> list[tuple[str, Charge]]:
         """Return what is charged before the first round, by name of the purchase."""
-        bought: list[tuple[str, Charge]] = []
-        if self.tuning_runs:
-            bought.append((TUNING, self.tuning_charge()))
+        bought = self.tuning_charges()
         whole = self.run_charge()
         if whole is not None:
             bought.append((RUN, whole))
         return bought
 
+    def tuning_charges(self) -> list[tuple[str, Charge]]:
+        """Return what runs like this one cost that were made to choose its settings, by name."""
+        if not self.tuning_runs:
+            return []
+        bought: list[tuple[str, Charge]] = [
+            (f"{TUNING}/{one.name}", replace(one.charge(self.tuning_runs), part="tuning"))
+            for one in self.statistics
+        ]
+        return [*bought, (TUNING, self.tuning_charge())] if self.rounds else bought
+
     def tuning_charge(self) -> Charge:
-        """Return what runs like this one cost that were made to choose its settings."""
+        """Return what the rounds of runs like this one cost that were made to choose settings."""
         if self.mechanism == "blt":
             return replace(self._whole(), runs=self.tuning_runs, part="tuning")
         return self._rounds(self.rounds * self.tuning_runs).with_part("tuning")
 
     def whole_charge(self) -> list[Charge]:
         """Return everything the run charges, start to end, as its plan knows it."""
-        charges = [self.training_charge()]
-        if self.tuning_runs:
-            charges.append(self.tuning_charge())
+        charges: list[Charge] = [one.charge() for one in self.statistics]
+        if self.rounds:
+            charges.append(self.training_charge())
+        charges += [charge for _, charge in self.tuning_charges()]
         return charges + [metric.charge(metric.releases) for metric in self.metrics]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         fields = {name: getattr(self, name) for name in self.__slots__}
+        settings = self.statistics_settings
         return {
             **fields,
             "tensors": {name: list(shape) for name, shape in self.tensors.items()},
             "theta": list(self.theta),
             "omega": list(self.omega),
             "metrics": [asdict(metric) for metric in self.metrics],
+            "statistics": [asdict(one) for one in self.statistics],
+            "statistics_settings": settings and asdict(settings),
         }
 
     @classmethod
@@ -290,11 +348,14 @@ class RunSpec:
             ValueError: If a field is missing, unknown or out of range.
         """
         try:
+            settings = values.get("statistics_settings")
             changed = {
                 "tensors": {name: tuple(shape) for name, shape in values["tensors"].items()},
                 "metrics": tuple(MetricPlan(**metric) for metric in values.get("metrics", ())),
                 "theta": tuple(values.get("theta", ())),
                 "omega": tuple(values.get("omega", ())),
+                "statistics": tuple(StatisticPass(**one) for one in values.get("statistics", ())),
+                "statistics_settings": settings and StatisticsSettings(**settings),
             }
             return cls(**{**values, **changed})
         except (KeyError, TypeError) as error:

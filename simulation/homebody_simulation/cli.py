@@ -21,6 +21,7 @@ from homebody_simulation.run_options import (
     MechanismName,
     Model,
     Output,
+    RecipeName,
     Rounds,
     check_output,
     parse_epsilon,
@@ -40,6 +41,13 @@ def simulate(
         str, typer.Option(help="cohort (this process) or ray (Flower's simulation).")
     ] = "cohort",
     mechanism: MechanismName = None,
+    recipe: RecipeName = None,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit", help="Train on all but the last event: no item is held back to choose by."
+        ),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Key everything random: reproducible, not publishable.")
     ] = None,
@@ -78,6 +86,8 @@ def simulate(
         cohort=cohort,
         model=model,
         mechanism=mechanism,  # type: ignore[arg-type]  # checked by Request
+        recipe=recipe,  # type: ignore[arg-type]  # checked by Request
+        refit=refit,
         runtime=runtime,  # type: ignore[arg-type]  # checked by Request
         seed=seed,
         secagg=secagg,

@@ -22,6 +22,7 @@ from homebody_simulation.run_options import (
     MechanismName,
     Model,
     Output,
+    RecipeName,
     Rounds,
     check_output,
     parse_epsilon,
@@ -38,6 +39,7 @@ def plan(
     cohort: Cohort = None,
     model: Model = "two-tower",
     mechanism: MechanismName = None,
+    recipe: RecipeName = None,
     config: Config = Path("privacy.toml"),
     strict: Annotated[
         bool, typer.Option(help="End with exit 12 if the plan is not useful.")
@@ -69,6 +71,7 @@ def plan(
         cohort=cohort,
         model=model,
         mechanism=mechanism,  # type: ignore[arg-type]  # checked by Request
+        recipe=recipe,  # type: ignore[arg-type]  # checked by Request
         runs=runs,
     )
     from homebody_privacy.variants import to_toml

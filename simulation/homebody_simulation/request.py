@@ -5,13 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from homebody_models.zoo import NAMES
 from homebody_privacy.errors import PolicyViolationError, UsageError
-from homebody_privacy.protection import Mechanism
+from homebody_privacy.protection import Mechanism, Recipe
 
 Runtime = Literal["cohort", "ray", "deploy"]
+
+RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
+"""How a run may train."""
+
+STATISTICS_MODEL: Final = "two-tower"
+"""The one model that statistics make."""
 
 DEADLINE_S = 600.0
 """Seconds to wait for the replies of a round, unless something else is asked for."""
@@ -40,6 +46,10 @@ class Request:
         fleet: Folder of the fleet that carries the run; runtime ``deploy``, and no other, has one.
         secagg: Whether replies are sealed and summed by secure aggregation; None for the runtime's
             way: ``cohort`` does not, ``ray`` does if the config asks for it, ``deploy`` always.
+        recipe: ``statistics``, ``rounds`` or ``both``; None for the config's, and for rounds where
+            it has no statistics or the model is none of theirs.
+        refit: Train on all but the last event, with settings fixed beforehand: no item is held
+            back to judge by, so that the run asks no figure about lists and chooses nothing.
     """
 
     data: str = "complete-journey"
@@ -57,6 +67,8 @@ class Request:
     deadline_s: float = DEADLINE_S
     fleet: Path | None = None
     secagg: bool | None = None
+    recipe: Recipe | None = None
+    refit: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.
@@ -77,6 +89,7 @@ class Request:
             raise UsageError(f"--model must be one of {', '.join(NAMES)}")
         if self.mechanism not in (None, "blt", "gaussian"):
             raise UsageError("--mechanism must be blt or gaussian")
+        self._check_recipe()
         check_seed(self.runtime, self.seed)
         self._check_runtime()
         if not 0.0 < self.deadline_s < float("inf"):
@@ -85,6 +98,28 @@ class Request:
             raise UsageError(
                 "--name must start with a letter or digit and hold letters, digits, '.', '_', '-'",
                 fix="choose another name",
+            )
+
+    def _check_recipe(self) -> None:
+        if self.recipe not in (None, *RECIPES):
+            raise UsageError(f"--recipe must be one of {', '.join(RECIPES)}")
+        if self.recipe not in (None, "rounds") and self.model != STATISTICS_MODEL:
+            raise UsageError(
+                f"--recipe {self.recipe} makes a {STATISTICS_MODEL}, not a {self.model}",
+                fix=f"leave --model out, or ask for --recipe rounds with {self.model}",
+            )
+        if self.recipe == "statistics":
+            asked = {"rounds": self.rounds, "cohort": self.cohort, "mechanism": self.mechanism}
+            for name, value in asked.items():
+                if value is not None:
+                    raise UsageError(
+                        f"--{name} is for rounds, and --recipe statistics has none",
+                        fix=f"leave --{name} out",
+                    )
+        if self.refit and self.recipe == "both":
+            raise UsageError(
+                "--refit holds back no item to judge by, and --recipe both chooses by one",
+                fix="ask for --recipe statistics or rounds, or leave --refit out",
             )
 
     def _check_runtime(self) -> None:

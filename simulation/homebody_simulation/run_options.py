@@ -22,6 +22,10 @@ Model = Annotated[str, typer.Option(help="two-tower, matrix-factorization or pop
 MechanismName = Annotated[
     str | None, typer.Option(help="blt or gaussian, instead of dp.mechanism.")
 ]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", help="statistics, rounds or both, instead of the config's."),
+]
 Config = Annotated[Path, typer.Option(help="The privacy config.")]
 Devices = Annotated[int | None, typer.Option(help="synthetic: number of devices.")]
 ItemKind = Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")]

@@ -92,9 +92,9 @@ def test_a_count_without_meaning_is_refused(charge: Build, count: float) -> None
 
 
 def test_a_charge_pays_for_one_of_the_parts(charge: Build) -> None:
-    assert PARTS == ("training", "clipping", "metrics", "tuning")
+    assert PARTS == ("statistics", "training", "clipping", "metrics", "tuning")
     assert charge().with_part("tuning").part == "tuning"
-    with pytest.raises(ValueError, match="part must be one of training, clipping"):
+    with pytest.raises(ValueError, match="part must be one of statistics, training"):
         charge().with_part("models")  # type: ignore[arg-type]
 
 
