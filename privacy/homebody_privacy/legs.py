@@ -1,10 +1,10 @@
 """The legs of a sealed session between a server and a node, as names and plain values.
 
-A session is one secure sum: the updates of a round, or a figure about people. Every leg is one
-Flower message to a node and one reply; both carry one sealed envelope (``sealing``) and nothing
-else, but that the leg which brings the model carries its ciphertext beside it, the same for all
-nodes. What is inside an envelope is a body of ``secagg.wire`` or a small canonical JSON object of
-this module.
+A session is one secure sum: the updates of a round, a statistic before the first one (round 0), or
+a figure about people. Every leg is one Flower message to a node and one reply; both carry one
+sealed envelope (``sealing``) and nothing else, but that the leg which brings the model carries its
+ciphertext beside it, the same for all nodes. What is inside an envelope is a body of
+``secagg.wire`` or a small canonical JSON object of this module.
 
 ==========  ==========================  ======================  ==================================
 step        Flower message              down body               up body
@@ -171,11 +171,11 @@ class Opening(_JsonBody):
     """Opens a session.
 
     Attributes:
-        round: Round of the run the session is for, from 1.
+        round: Round of the run the session is for; 0 for what comes before the first.
         recipient: Key that replies of this session are sealed to, as hex; made for it alone.
         length: Words of the summed vector.
         word_bits: 32 or 64.
-        metric: Which figure, empty for an update.
+        metric: Which figure, empty for an update or a statistic.
     """
 
     round: int
@@ -186,7 +186,8 @@ class Opening(_JsonBody):
 
     def __post_init__(self) -> None:
         """Refuse what opens no session."""
-        _check_from(1, round=self.round, length=self.length)
+        _check_from(0, round=self.round)
+        _check_from(1, length=self.length)
         _check_hex(_RECIPIENT_HEX, recipient=self.recipient)
         if self.word_bits not in _WORDS:
             raise ValueError(f"word_bits must be one of {_WORDS}")

@@ -8,10 +8,14 @@ every hop.
 message         direction  content
 ==============  =========  ====================================================================
 ``query.enrol`` up         numbers of the enrolled devices this node hosts (public to the server)
-``train``       down       ``Invitation`` and the model's parameters, float32 ``(size,)``
+``train``       down       ``Invitation`` and the model's parameters, float32 ``(size,)``; for a
+                           statistic what it is computed with in their place: one zero for
+                           ``popularity``, for ``gram`` the item popularity and then the weights
+                           of the content directions, row by row
 ``train``       up         sum of the invited devices' lattice integers, ``(size,)``, int32 where
                            it fits, else int64, one more for the votes where the clip norm adapts;
-                           or a decline: a code and nothing else
+                           of a statistic as many as it has entries; or a decline: a code and
+                           nothing else
 ``evaluate``    down       ``Question`` and the model's parameters
 ``evaluate``    up         sum of the asked devices' figures on the lattice, ``(figures,)``, int64;
                            or a decline
@@ -23,7 +27,7 @@ uncharged release.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 ENROL: Final = "enrol"
 """Action of the query that asks a node which devices it hosts."""
@@ -55,6 +59,12 @@ DECLINED: Final = "declined"
 CODE: Final = "code"
 """Key of a decline's code."""
 
+StatisticName = Literal["popularity", "gram"]
+"""A one-shot sum about everybody: how often items are chosen, and which are chosen together."""
+
+STATISTICS: Final[tuple[StatisticName, ...]] = get_args(StatisticName)
+"""All of them, in the order in which they are asked: the second depends on the first."""
+
 Scalar = int | float | str | bytes | bool
 ConfigValue = Scalar | list[int] | list[float] | list[str] | list[bytes] | list[bool]
 """What a Flower config record can hold."""
@@ -69,11 +79,12 @@ class Invitation:
 
     Attributes:
         run: Name of the run.
-        round: Round, from 1.
+        round: Round, from 1; 0 for a statistic, which comes before them.
         devices: Numbers of the invited devices the node hosts. Secret: participation.
         config_digest: SHA-256 of the privacy config in force, hex; a device declines another.
         clip_norm: L2 bound of this round, where it adapts; None for the config's. Made of
             releases alone.
+        statistic: Which one-shot sum is asked for; None for a round.
     """
 
     run: str
@@ -81,10 +92,18 @@ class Invitation:
     devices: tuple[int, ...]
     config_digest: str
     clip_norm: float | None = None
+    statistic: StatisticName | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a round before the first, and one device twice."""
-        _check_asked(self.round, self.devices)
+        """Refuse a round before the first, a statistic in one, and one device twice."""
+        if self.statistic is None:
+            _check_asked(self.round, self.devices)
+            return
+        _check_asked(self.round, self.devices, least=0)
+        if self.statistic not in STATISTICS:
+            raise ValueError(f"statistic must be one of {', '.join(STATISTICS)}")
+        if self.round or self.clip_norm is not None:
+            raise ValueError("a statistic must come before the first round, with no clip norm")
 
     def to_record(self) -> dict[str, ConfigValue]:
         """Return the values of the config record."""
@@ -94,7 +113,11 @@ class Invitation:
             DEVICES: list(self.devices),
             "config-digest": self.config_digest,
         }
-        return record if self.clip_norm is None else {**record, "clip-norm": self.clip_norm}
+        if self.clip_norm is not None:
+            record["clip-norm"] = self.clip_norm
+        if self.statistic is not None:
+            record["statistic"] = self.statistic
+        return record
 
     @classmethod
     def from_record(cls, record: Mapping[str, object]) -> "Invitation":
@@ -107,12 +130,16 @@ class Invitation:
         clip_norm = record.get("clip-norm")
         if clip_norm is not None and type(clip_norm) not in (float, int):  # JSON writes 1.0 as 1
             raise ValueError("clip-norm of an invitation must be a number")
+        statistic = record.get("statistic")
+        if statistic is not None and not isinstance(statistic, str):
+            raise ValueError("statistic of an invitation must be a name")
         return cls(
             run=run,
             round=number,
             devices=devices,
             config_digest=digest,
             clip_norm=None if clip_norm is None else float(clip_norm),  # type: ignore[arg-type]
+            statistic=statistic,  # type: ignore[arg-type]  # the class checks the name
         )
 
 
@@ -122,7 +149,7 @@ class Question:
 
     Attributes:
         run: Name of the run.
-        round: Round after which it is asked, from 1.
+        round: Round after which it is asked; 0 for the model before the first one.
         metric: Which figure; a device declines one that its config does not list.
         devices: Numbers of the asked devices the node hosts.
         config_digest: SHA-256 of the privacy config in force, hex; a device declines another.
@@ -135,8 +162,8 @@ class Question:
     config_digest: str
 
     def __post_init__(self) -> None:
-        """Refuse a round before the first, and one device twice."""
-        _check_asked(self.round, self.devices)
+        """Refuse what is after no round, and one device twice."""
+        _check_asked(self.round, self.devices, least=0)
 
     def to_record(self) -> dict[str, ConfigValue]:
         """Return the values of the config record."""
@@ -173,9 +200,9 @@ def _asked(record: Mapping[str, object], what: str) -> tuple[str, int, str, tupl
             raise ValueError(f"{what} needs run, round, devices and config-digest")
 
 
-def _check_asked(number: int, devices: tuple[int, ...]) -> None:
-    if number < 1:
-        raise ValueError(f"round must be at least 1, got {number}")
+def _check_asked(number: int, devices: tuple[int, ...], least: int = 1) -> None:
+    if number < least:
+        raise ValueError(f"round must be at least {least}, got {number}")
     if len(set(devices)) != len(devices):
         raise ValueError("a message may not name a device twice: it would count twice")
 

@@ -6,7 +6,9 @@ release and the optimizer's state, all made of releases), ``run.key`` (the key o
 while the run is open; mode 0600, destroyed at its end), and for correlated noise ``noise/``, its
 sealed state (``noise_state``), destroyed with the key. Where nodes are asked in sealed sessions,
 ``session`` holds the serial of the last one, and ``aggregator/`` (``secure.home``) and
-``replay.sqlite`` go with the key, too.
+``replay.sqlite`` go with the key, too. A run with one-shot statistics also has ``features.npy``
+(public content of the items), ``statistics.npz`` (``statistic_files``: the released sums) and
+``start.npy`` (the model they lead to, before the first round).
 """
 
 import contextlib
@@ -96,6 +98,21 @@ class RunFolder:
     def aggregator_folder(self) -> Path:
         """The server app's identity toward simulated nodes, while the run is open. Secret."""
         return self.path / "aggregator"
+
+    @property
+    def features_file(self) -> Path:
+        """Public content of the items, float32 of shape ``(items, f)``: for statistics alone."""
+        return self.path / "features.npy"
+
+    @property
+    def statistics_file(self) -> Path:
+        """The released sums of one-shot statistics. Public."""
+        return self.path / "statistics.npz"
+
+    @property
+    def start_file(self) -> Path:
+        """The model that statistics led to, flat float32: there once it is made. Public."""
+        return self.path / "start.npy"
 
     @property
     def devices_folder(self) -> Path:

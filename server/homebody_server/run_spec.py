@@ -10,9 +10,10 @@ from homebody_privacy.blt import BltParameters, Participation
 from homebody_privacy.charges import Charge, CorrelatedRun, GaussianReleases, PoissonRounds
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.mechanisms import BltMechanism, GaussianMechanism, Mechanism, NoNoise
+from homebody_privacy.messages import STATISTICS
 from homebody_privacy.protection import Recipe
 from homebody_server.release import ServerOptimizer
-from homebody_server.statistic_plan import STATISTICS, StatisticPass
+from homebody_server.statistic_plan import StatisticPass
 
 _SAMPLER_SHARE = 1e-3
 _LEAST_NODES = 3

@@ -2,17 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
 
 from homebody_privacy.charges import GaussianReleases
 from homebody_privacy.lattice import BITS, Lattice
 from homebody_privacy.mechanisms import GaussianMechanism, Mechanism, NoNoise
-
-StatisticName = Literal["popularity", "gram"]
-"""What is summed: how popular each item is, then which items are chosen together."""
-
-STATISTICS: Final[tuple[StatisticName, ...]] = get_args(StatisticName)
-"""All statistics, in the order in which they are released: the second depends on the first."""
+from homebody_privacy.messages import STATISTICS, StatisticName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

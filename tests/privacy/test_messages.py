@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homebody_privacy.messages import DEVICES, Invitation, Question, enrolled
+from homebody_privacy.messages import (
+    DEVICES,
+    STATISTICS,
+    Invitation,
+    Question,
+    StatisticName,
+    enrolled,
+)
 
 USUAL = {"run": "r", "round": 1, "devices": [3], "config-digest": "d"}
 ASKED = {**USUAL, "metric": "hit_rate"}
@@ -114,4 +121,36 @@ def test_pf_38_a_message_that_names_a_device_twice_is_refused(
     with pytest.raises(ValueError, match="twice"):
         kind.from_record({**ASKED, "devices": [3, 4, 3]})
     with pytest.raises(ValueError, match="must"):
-        kind.from_record({**ASKED, "round": 0})
+        kind.from_record({**ASKED, "round": -1})
+
+
+def test_a_question_may_be_about_the_model_before_the_first_round() -> None:
+    assert Question.from_record({**ASKED, "round": 0}).round == 0
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_a_statistic_travels_with_an_invitation_before_the_first_round(name: StatisticName) -> None:
+    asked = Invitation(run="r", round=0, devices=(1,), config_digest="d", statistic=name)
+    assert Invitation.from_record(asked.to_record()) == asked
+    assert set(asked.to_record()) == {*USUAL, "statistic"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"round": 1, "statistic": "gram"},
+        {"round": 0},
+        {"round": -1, "statistic": "gram"},
+        {"round": 0, "statistic": "gram", "clip-norm": 1.0},
+        {"round": 0, "statistic": "mean"},
+        {"round": 0, "statistic": ""},
+        {"round": 0, "statistic": 1},
+        {"round": 0, "statistic": b"gram"},
+        {"round": 0, "statistic": "gram", "devices": [1, 1]},
+    ],
+)
+def test_an_invitation_is_for_a_round_or_for_a_known_statistic_before_them(
+    broken: dict[str, object],
+) -> None:
+    with pytest.raises(ValueError, match=r"must|twice"):
+        Invitation.from_record({**USUAL, **broken})
