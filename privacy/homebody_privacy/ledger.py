@@ -34,6 +34,7 @@ from .ledger_record import (
     LedgerRecord,
     Purchase,
     Release,
+    Statistic,
     Unanswered,
     Void,
 )
@@ -208,7 +209,8 @@ class Ledger:
         """Charge what is no round, on disk, before anything of it is released.
 
         Args:
-            name: What is bought, once in a ledger: ``run``, ``tuning``, ``metrics/hit_rate/1``.
+            name: What is bought, once in a ledger: ``run``, ``tuning``, ``statistics/gram``,
+                ``metrics/hit_rate/1``.
             charge: What it costs.
 
         Raises:
@@ -227,6 +229,19 @@ class Ledger:
             ValueError: If nothing of that name is open.
         """
         self._append(Answer(name=name, values=dict(values)))
+
+    def statistic(self, name: str, digest: str) -> None:
+        """Enter the noised sum that a purchase released.
+
+        Args:
+            name: The purchase.
+            digest: SHA-256 of the released entries, float32 little-endian, as hex.
+
+        Raises:
+            ValueError: If nothing of that name is open, a round was opened before, or ``digest``
+                is none.
+        """
+        self._append(Statistic(name=name, sum=digest))
 
     def unanswered(self, name: str, reason: str) -> None:
         """Enter that nothing was released for a purchase; its charge stands.

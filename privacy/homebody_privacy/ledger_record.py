@@ -4,8 +4,9 @@
 entry          meaning
 =============  ==================================================================================
 ``header``     what the run promised; first and once
-``purchase``   a charge for what is no round: a whole correlated run, tuning, a metric
+``purchase``   a charge for what is no round: a whole correlated run, a statistic, tuning, a metric
 ``answer``     the noised figures a purchase released
+``statistic``  the noised sum a purchase released, by its digest; not in ``ledger/2``
 ``unanswered`` nothing was released for a purchase; its charge stands
 ``intent``     round t was charged and may start; without a charge a purchase paid for it
 ``release``    round t's model was released
@@ -35,8 +36,8 @@ class Header(BaseModel):
 
     kind: Literal["header"] = "header"
     """Which entry this is."""
-    version: Literal["ledger/2"] = Field(default="ledger/2", alias="schema")
-    """Format of the file; ``schema`` in it."""
+    version: Literal["ledger/2", "ledger/3"] = Field(default="ledger/3", alias="schema")
+    """Format of the file; ``schema`` in it. A ``ledger/2`` holds no statistic."""
     run: str = Field(min_length=1)
     """Name of the run."""
     population: str = Field(pattern=_DIGEST)
@@ -109,6 +110,17 @@ class Answer(BaseModel):
     values: dict[str, float]
 
 
+class Statistic(BaseModel):
+    """The noised sum a purchase released."""
+
+    model_config = _STRICT
+
+    kind: Literal["statistic"] = "statistic"
+    name: str = Field(min_length=1)
+    sum: str = Field(pattern=_DIGEST)
+    """SHA-256 of the released entries, float32 little-endian, as hex."""
+
+
 class Unanswered(BaseModel):
     """A purchase for which nothing was released."""
 
@@ -136,6 +148,7 @@ class LedgerRecord:
         "opened",
         "released",
         "round_charge",
+        "statistics",
         "unanswered",
         "unclipped",
         "void_reasons",
@@ -163,6 +176,8 @@ class LedgerRecord:
         """Why, by round: a code; None where the ledger is older than reasons."""
         self.answers: dict[str, dict[str, float]] = {}
         """Released figures of each purchase that was answered."""
+        self.statistics: dict[str, str] = {}
+        """Digest of the released sum of each purchase that was one, as hex."""
         self.unanswered: dict[str, str] = {}
         """Why nothing was released for a purchase: a code, by purchase."""
         self._charges: list[Charge] = []
@@ -202,6 +217,8 @@ class LedgerRecord:
                 self._check_purchase(Purchase.model_validate(entry))
             case "answer":
                 self._check_answer(Answer.model_validate(entry).name)
+            case "statistic":
+                self._check_statistic(Statistic.model_validate(entry))
             case "unanswered":
                 self._check_answer(Unanswered.model_validate(entry).name)
             case other:
@@ -233,6 +250,8 @@ class LedgerRecord:
                 charge = charge_from_dict(entry["charge"])
                 self._purchases[entry["name"]] = charge
                 self._charges.append(charge)
+            case "statistic":
+                self.statistics[entry["name"]] = entry["sum"]
             case "unanswered":
                 self.unanswered[entry["name"]] = entry["reason"]
             case _:
@@ -262,6 +281,14 @@ class LedgerRecord:
         if charge_from_dict(purchase.charge).squared_loss == 0.0:
             raise ValueError("a purchase must be for at least one release")
 
+    def _check_statistic(self, statistic: Statistic) -> None:
+        if self.header.version == "ledger/2":
+            raise ValueError("a ledger/2 holds no statistic")
+        if self.opened:
+            raise ValueError("a statistic is released before the first round is opened")
+        self._check_answer(statistic.name)
+
     def _check_answer(self, name: str) -> None:
-        if name not in self._purchases or name in self.answers or name in self.unanswered:
+        closed = self.answers.keys() | self.statistics.keys() | self.unanswered.keys()
+        if name not in self._purchases or name in closed:
             raise ValueError(f"{name!r} is not open: nothing may be answered for it")

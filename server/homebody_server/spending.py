@@ -42,7 +42,7 @@ def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
         ceiling=spec.ceiling,
         config=spec.config_digest,
         scope="lifetime" if spec.lifetime else "run",
-        schema="ledger/2",
+        schema="ledger/3",
     )
     return Ledger.create(folder.ledger_file, header, anchors)
 

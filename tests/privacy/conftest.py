@@ -124,7 +124,7 @@ def header() -> Header:
         delta=1e-5,
         ceiling=8.0,
         config="c" * 64,
-        schema="ledger/2",
+        schema="ledger/3",
     )
 
 

@@ -124,6 +124,45 @@ def test_a_figure_is_answered_or_said_to_be_unanswered_and_never_both(ledger: Le
     )
 
 
+def test_a_statistic_is_released_once_under_its_own_purchase_and_before_the_rounds(
+    ledger: Ledger, charge: Build
+) -> None:
+    charged = GaussianReleases(noise_multiplier=2.0, part="statistics")
+    with pytest.raises(ValueError, match="not open"):
+        ledger.statistic("statistics/popularity", MODEL)
+    for name in ("popularity", "gram", "late"):
+        ledger.purchase(f"statistics/{name}", charged)
+    ledger.statistic("statistics/popularity", MODEL)
+    ledger.unanswered("statistics/gram", "interrupted")
+    with pytest.raises(ValidationError, match="sum"):
+        ledger.statistic("statistics/late", "D" * 64)
+    ledger.intend(1, charge())
+    with pytest.raises(ValueError, match="before the first round"):
+        ledger.statistic("statistics/late", MODEL)
+    for name in ("popularity", "gram"):
+        for answer in (
+            lambda name: ledger.statistic(name, MODEL),
+            lambda name: ledger.unanswered(name, "quorum"),
+            lambda name: ledger.answer(name, {}),
+        ):
+            with pytest.raises(ValueError, match=r"not open|before the first"):
+                answer(f"statistics/{name}")
+    assert ledger.record.statistics == {"statistics/popularity": MODEL}
+    assert ledger.charges() == [charged, charged, charged, charge()]
+
+
+def test_a_ledger_of_before_there_were_statistics_is_read_and_holds_none(
+    tmp_path: Path, header: Header
+) -> None:
+    old = header.model_copy(update={"version": "ledger/2"})
+    with Ledger.create(tmp_path / "old.jsonl", old) as ledger:
+        ledger.purchase("statistics/gram", FIGURE)
+        with pytest.raises(ValueError, match="holds no statistic"):
+            ledger.statistic("statistics/gram", MODEL)
+    record, closed = read_ledger(tmp_path / "old.jsonl")
+    assert (record.header.version, closed, record.charges()) == ("ledger/2", True, [FIGURE])
+
+
 def test_shares_of_updates_within_the_clip_norm_are_kept_round_by_round(
     ledger: Ledger, charge: Build
 ) -> None:
