@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from homebody_privacy.protection import Mechanism
+from homebody_privacy.protection import Mechanism, Recipe
 from homebody_simulation.request import Request, Runtime
 from homebody_simulation.simulate import SimulatedRun
 from homebody_simulation.simulate import simulate as carry_out
@@ -20,6 +20,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
     mechanism: Mechanism | None = None,
     seed: int | None = None,
     secagg: bool | None = None,
+    recipe: Recipe | None = None,
+    refit: bool = False,
     name: str | None = None,
     runs: Path | str = "runs",
     **options: object,
@@ -39,6 +41,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
         seed: Keys everything random, noise included; the model may then not be published.
         secagg: Seal replies and sum them by secure aggregation; None for the runtime's way:
             ``cohort`` does not, ``ray`` does.
+        recipe: ``statistics``, ``rounds`` or ``both``; None for the config's.
+        refit: Train on all but the last event: no item is held back to judge or choose by.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
         options: Options of the data set's loader, such as ``devices`` of ``synthetic``.
@@ -59,6 +63,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             mechanism=mechanism,
             seed=seed,
             secagg=secagg,
+            recipe=recipe,
+            refit=refit,
             name=name,
             runs=Path(runs),
         )

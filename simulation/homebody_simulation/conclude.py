@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from homebody_models.recommender import model_digest
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
 from homebody_simulation.egress import write_egress
@@ -12,6 +13,8 @@ from homebody_simulation.privacy_report import PrivacyReport, claim, limits, pri
 from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
 from homebody_simulation.setup import Prepared
+from homebody_simulation.shipping import shipping_of
+from homebody_simulation.uploads import uploads
 from homebody_simulation.utility_report import utility_report
 
 
@@ -22,14 +25,17 @@ class Timing:
     Attributes:
         seconds: Wall seconds of training.
         rounds: Rounds run in that time.
+        passes: Sums about everybody made in that time.
     """
 
     seconds: float
     rounds: int
+    passes: int = 0
 
-    def devices_per_second(self, cohort_size: int) -> float:
+    def devices_per_second(self, cohort_size: int, devices: int) -> float:
         """Return expected devices per second: how many really came is nobody's to know."""
-        return self.rounds * cohort_size / self.seconds if self.seconds > 0.0 else 0.0
+        asked = self.rounds * cohort_size + self.passes * devices
+        return asked / self.seconds if self.seconds > 0.0 else 0.0
 
 
 def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]:
@@ -44,12 +50,16 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     """
     folder, spec = prepared.folder, prepared.spec
     state = folder.load_state()
-    utility = utility_report(prepared, state.parameters)
+    shipping = shipping_of(prepared)
+    shipped = shipping.shipped.parameters
+    utility = utility_report(prepared, shipping)
     found = privacy_report(prepared)
     epsilon, privacy = found.epsilon, found.privacy
     report: dict[str, Any] = {
         "schema": "report/1",
         "run": folder.name,
+        "recipe": spec.recipe,
+        "refit": prepared.request.refit,
         "rounds": state.next_round - 1,
         "runtime": prepared.request.runtime,
         "seeded": prepared.request.seed is not None,
@@ -60,21 +70,23 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         "audit": None,
         "voids": found.voids,
         "limits": limits(prepared, found),
+        "shipping": shipping.to_dict(),
         "utility": utility,
         "curve": _curve(prepared, found),
         "cost": meter.per_device(),
-        "devices_per_second": timing.devices_per_second(spec.cohort_size),
+        "uploads": uploads(prepared),
+        "devices_per_second": timing.devices_per_second(spec.cohort_size, spec.devices),
         "seconds": timing.seconds,
         "data": _data(prepared),
         "model": {"name": prepared.model.name, "parameters": prepared.model.layout.size},
         "reproduce": _command(prepared),
-        "digests": {"config": spec.config_digest, "model": state.digest()},
+        "digests": {"config": spec.config_digest, "model": model_digest(shipped)},
         "versions": ", ".join(
             f"{name} {version(name)}" for name in ("homebody", "flwr", "torch", "opacus")
         )
         + f", Python {sys.version.split()[0]}",
     }
-    report["bundle"] = publish(prepared, state, report)
+    report["bundle"] = publish(prepared, shipped, report)
     write_egress(
         folder.path / "egress.jsonl",
         rounds=report["rounds"],
@@ -117,9 +129,10 @@ def _command(prepared: Prepared) -> str:
     options: dict[str, object] = {
         "data": request.data,
         "epsilon": "inf" if request.epsilon is None else f"{request.epsilon:g}",
-        "rounds": spec.rounds,
-        "cohort": spec.cohort_size,
-        "mechanism": None if spec.ceiling is None else spec.mechanism,
+        "recipe": None if spec.recipe == "rounds" else spec.recipe,
+        "rounds": spec.rounds or None,
+        "cohort": spec.cohort_size if spec.rounds else None,
+        "mechanism": spec.mechanism if spec.rounds and spec.ceiling is not None else None,
         "runtime": request.runtime,
         "model": request.model,
         "seed": request.seed,
@@ -127,6 +140,7 @@ def _command(prepared: Prepared) -> str:
         "config": prepared.folder.config_file,
     }
     words = ["homebody simulate"]
+    words += ["--refit"] if request.refit else []
     words += [f"--{k.replace('_', '-')} {v}" for k, v in options.items() if v is not None]
     columns = request.options.get("columns")
     if isinstance(columns, dict):

@@ -27,15 +27,16 @@ class Point:
     """The model after one release.
 
     Attributes:
-        round: Round, from 1.
-        loss: Mean cross entropy of the validation item under a softmax of the scores, in nats.
-        ndcg: Mean ndcg@10 of the validation item, full ranking.
+        round: Round, from 1; 0 for the start that statistics give.
+        loss: Mean cross entropy of the validation item under a softmax of the scores, in nats;
+            None where devices train on that item too.
+        ndcg: Mean ndcg@10 of the validation item, full ranking; None likewise.
         epsilon: User-level epsilon spent so far; None without differential privacy.
     """
 
     round: int
-    loss: float
-    ndcg: float
+    loss: float | None
+    ndcg: float | None
     epsilon: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -54,7 +55,8 @@ class Curve:
 
     Attributes:
         model: Model being trained.
-        task: Validation items; a fixed sample of devices is looked at.
+        task: Validation items; a fixed sample of devices is looked at. None where devices train
+            on them too: a look would flatter.
         rounds: Rounds of the run, for the spacing of the points.
         spent: Epsilon spent after each round.
         file: ``metrics.jsonl``, one point a line.
@@ -62,7 +64,7 @@ class Curve:
     """
 
     model: Recommender
-    task: Task = field(repr=False)
+    task: Task | None = field(repr=False)
     rounds: int
     spent: Callable[[int], float | None]
     file: Path
@@ -72,7 +74,9 @@ class Curve:
         """Look at the model after round ``number``, if it is one of those looked at."""
         if number % _every(self.rounds) and number != self.rounds:
             return
-        loss, quality = look(self.model, parameters, sample(self.task))
+        loss, quality = None, None
+        if self.task is not None:
+            loss, quality = look(self.model, parameters, sample(self.task))
         point = Point(round=number, loss=loss, ndcg=quality, epsilon=self.spent(number))
         end_of_cut_line = "" if _ends_whole(self.file) else "\n"
         with self.file.open("a", encoding="utf-8") as lines:

@@ -22,6 +22,7 @@ from homebody_server.rounds import Observer
 from homebody_simulation.cost import Meter
 from homebody_simulation.flower_project import write_project
 from homebody_simulation.setup import Prepared
+from homebody_simulation.watching import Watch
 
 _FLOWER: Final = "flower.json"
 _ROOM: Final = 1 << 20  # bytes: a server app that ended freed what it had been writing
@@ -138,18 +139,14 @@ def _is_over(fleet: Fleet, flower: str) -> bool:
 
 def _watch(prepared: Prepared, observe: Observer, fleet: Fleet, flower: str) -> None:
     """Observe releases as they appear in the folder, until there is an outcome."""
-    folder = prepared.folder
-    seen, ask_at = folder.load_state().next_round, time.monotonic() + _ASK_S
+    watch, ask_at = Watch(prepared.folder, observe), time.monotonic() + _ASK_S
     while True:
         done, over = _outcome(prepared).exists(), False
         if not done and time.monotonic() >= ask_at:
             over = _is_over(fleet, flower)
             ask_at = time.monotonic() + _ASK_S
             done = over and _outcome(prepared).exists()  # written between the two looks
-        state = folder.load_state()
-        if state.next_round > seen:
-            seen = state.next_round
-            observe(state.next_round - 1, state.parameters)
+        watch.look()
         if done:
             return
         if over:

@@ -20,7 +20,7 @@ def host_of(prepared: Prepared) -> Host:
     return Host(
         config=prepared.config,
         model=prepared.model,
-        histories=prepared.split.train,
+        histories=prepared.histories,
         devices=frozenset(range(prepared.spec.devices)),
         example_key=derive_key(key, "device-examples"),
         record_key=derive_key(key, "device-records"),
@@ -33,6 +33,8 @@ def held_out_items(prepared: Prepared) -> npt.NDArray[np.int32]:
     """Return each device's validation item, -1 for none: the latest event it does not train on."""
     task = prepared.split.validation
     items = np.full(prepared.spec.devices, -1, np.int32)
+    if prepared.request.refit:  # devices train on it
+        return items
     items[task.devices] = task.targets
     return items
 

@@ -6,18 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from homebody_models.bundle import BundleFacts, write_bundle
 from homebody_models.catalog_writer import write_catalog
 from homebody_models.manifest import LIFETIME
+from homebody_privacy.durable import locked
 from homebody_privacy.signing import SigningKey
-from homebody_server.run_folder import TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_simulation.public_items import public_items
 from homebody_simulation.setup import Prepared
 
 
-def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Sign model and catalog; a key is made once for all runs of the folder."""
+def publish(
+    prepared: Prepared, parameters: npt.NDArray[np.float32], report: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Sign model and catalog; a key is made once for all runs of the folder.
+
+    Args:
+        prepared: The run.
+        parameters: The model that devices get.
+        report: The run's report, but for what is returned here.
+    """
     folder, catalog = prepared.folder, prepared.dataset.interactions.catalog
     name = signer(prepared)
     key = signing_key(prepared.request.runs, name)
@@ -39,7 +50,7 @@ def publish(prepared: Prepared, state: TrainState, report: Mapping[str, Any]) ->
     )
     digest = write_bundle(
         folder.bundle,
-        prepared.model.export(state.parameters),
+        prepared.model.export(parameters),
         item_ids=catalog.ids,
         facts=BundleFacts(
             model_id=prepared.dataset.name,
@@ -79,17 +90,21 @@ def signer(prepared: Prepared) -> str:
 def signing_key(runs: Path, name: str) -> SigningKey:
     """Return the key ``name`` of ``runs``; made at its first use, mode 0600."""
     secret, public = runs / f"{name}.key", runs / f"{name}.pub"
-    if secret.exists():
-        return SigningKey.load(secret)
-    key = SigningKey.generate()
-    key.save(secret)
-    public.write_bytes(key.public)
-    return key
+    with locked(runs / f".{name}.lock"):  # two runs that end at once share one key
+        if secret.exists():
+            return SigningKey.load(secret)
+        key = SigningKey.generate()
+        key.save(secret)
+        public.write_bytes(key.public)
+        return key
 
 
 def _manifest_privacy(spec: RunSpec, report: Mapping[str, Any]) -> dict[str, Any]:
     common = {
         "statement": report["claim"]["statement"],
+        "recipe": report["recipe"],
+        "shipped": report["shipping"]["shipped"],
+        "chosen_by": report["shipping"]["by"],
         "rounds": report["rounds"],
         "config_sha256": spec.config_digest,
     }
@@ -106,7 +121,8 @@ def _manifest_privacy(spec: RunSpec, report: Mapping[str, Any]) -> dict[str, Any
         "epsilon_unamplified": str(privacy["epsilon_unamplified"]),
         "delta": str(user["delta"]),
         "accountant": user["accountant"],
-        "clip_norm": str(spec.clip_norm),
-        "noise_multiplier": f"{spec.noise_multiplier:.6f}",
+        "clip_norm": str(spec.clip_norm) if spec.rounds else None,
+        "noise_multiplier": f"{spec.noise_multiplier:.6f}" if spec.rounds else None,
+        "statistics": {one.name: f"{one.noise_multiplier:.6f}" for one in spec.statistics},
         "record_level": epsilon["record"] and str(epsilon["record"]["spent"]),
     }

@@ -39,6 +39,7 @@ from homebody_simulation.flower_project import write_project
 from homebody_simulation.hosting import devices_folder, held_out_items, home_of
 from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
+from homebody_simulation.watching import Watch
 
 _PLAIN_NODES: Final = 2
 _SEALED_NODES: Final = 4  # a secure sum needs three, and should survive the loss of one
@@ -68,7 +69,7 @@ def run_ray(prepared: Prepared, observe: Observer) -> Meter:
     with _work_folder(folder / "ray") as work:
         population = work / "population"
         population.mkdir()
-        prepared.split.train.save(population)
+        prepared.histories.save(population)
         np.save(population / HELD_OUT, held_out_items(prepared), allow_pickle=False)
         nodes = _nodes(prepared)
         app = _write_app(prepared, work, population, nodes)
@@ -120,14 +121,11 @@ def _run_flower(
 
 def _watch(prepared: Prepared, observe: Observer, flower: subprocess.Popen[bytes]) -> None:
     """Observe releases as they appear in the folder, until there is an outcome or Flower ends."""
-    seen = prepared.folder.load_state().next_round
+    watch = Watch(prepared.folder, observe)
     outcome = prepared.folder.path / "outcome.json"
     while True:
         done = outcome.exists() or flower.poll() is not None
-        state = prepared.folder.load_state()
-        if state.next_round > seen:
-            seen = state.next_round
-            observe(state.next_round - 1, state.parameters)
+        watch.look()
         if done:
             break
         time.sleep(_POLL_S)

@@ -9,6 +9,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from homebody_simulation.charts import Chart, Line
+from homebody_simulation.segment_charts import segment_chart
+
+_LEAST_POINTS = 2
+"""A line of one point shows nothing."""
 
 _BANNED = (
     "anonym",
@@ -35,13 +39,14 @@ def render(report: Mapping[str, Any]) -> str:
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["figure"] = _figure
+    environment.filters["signed"] = _signed
     environment.filters["kilobytes"] = lambda value: f"{value / 1000:,.1f} kB"
     source = files("homebody_simulation").joinpath("templates/report.html").read_text("utf-8")
     # The figures escape their own text; autoescape would show the tags.
     audited = report["audit"] or {"figures": ()}
     figures = [Markup(svg) for svg in audited["figures"]]  # noqa: S704
     page = environment.from_string(source).render(
-        r=report, charts=_charts(report), audit_figures=figures
+        r=report, charts=_charts(report), audit_figures=figures, parts=_part_charts(report)
     )
     claims = [words for words in _BANNED if words in page.lower()]
     if claims:
@@ -60,13 +65,33 @@ def _figure(value: float) -> str:
     return f"{value:.4f}"
 
 
+def _signed(value: float) -> str:
+    return f"{value:+.4f}"
+
+
+def _part_charts(report: Mapping[str, Any]) -> list[Markup | None]:
+    """Return a chart for each table of segments, in their order."""
+    charts = [segment_chart(table) for table in report["utility"]["segments"]]
+    return [None if svg is None else Markup(svg) for svg in charts]  # noqa: S704 escaped inside
+
+
 def _charts(report: Mapping[str, Any]) -> dict[str, Markup]:
     curve = report["curve"]
+    if len(curve) < _LEAST_POINTS:
+        return {}
+    charts = {**_looks(report), **_spending(report)}
+    # The charts escape their own text; autoescape would show the tags.
+    return {name: Markup(chart.svg()) for name, chart in charts.items()}  # noqa: S704
+
+
+def _looks(report: Mapping[str, Any]) -> dict[str, Chart]:
+    """Return the charts of what was looked at; none where devices trained on that, too."""
+    curve = [point for point in report["curve"] if point["loss"] is not None]
     if not curve:
         return {}
     baselines = report["utility"]["baselines"]
     rounds = [point["round"] for point in curve]
-    charts = {
+    return {
         "loss": Chart(
             title="Loss of the validation item by round",
             x_label="round",
@@ -88,9 +113,17 @@ def _charts(report: Mapping[str, Any]) -> dict[str, Markup]:
             ],
         ),
     }
-    if len({point["epsilon"] for point in curve}) > 1:  # a run paid at once has no curve of it
-        ceiling = report["epsilon"]["user"]["ceiling"]
-        charts["epsilon"] = Chart(
+
+
+def _spending(report: Mapping[str, Any]) -> dict[str, Chart]:
+    """Return the chart of epsilon by round; none for a run paid at once."""
+    curve = report["curve"]
+    rounds = [point["round"] for point in curve]
+    if len({point["epsilon"] for point in curve}) < _LEAST_POINTS:
+        return {}
+    ceiling = report["epsilon"]["user"]["ceiling"]
+    return {
+        "epsilon": Chart(
             title="User-level epsilon spent by round, against the ceiling",
             x_label="round",
             y_label="epsilon (user)",
@@ -104,5 +137,4 @@ def _charts(report: Mapping[str, Any]) -> dict[str, Markup]:
                 ),
             ],
         )
-    # The charts escape their own text; autoescape would show the tags.
-    return {name: Markup(chart.svg()) for name, chart in charts.items()}  # noqa: S704
+    }

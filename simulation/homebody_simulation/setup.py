@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.split import Split, leave_one_out
 from homebody_models.zoo import ModelSpec
@@ -53,6 +54,11 @@ class Prepared:
     model: Recommender = field(repr=False)
     spec: RunSpec
 
+    @property
+    def histories(self) -> Interactions:
+        """What devices train on: all but two events, or all but one where none is held back."""
+        return self.split.refit if self.request.refit else self.split.train
+
 
 def prepare(
     request: Request, accept: Callable[[Dataset, Planned], None] = lambda *_: None
@@ -85,10 +91,14 @@ def prepare(
     key = run_key(request.runtime, request.seed)
     seed = int.from_bytes(derive_key(key, "init"), "little")
     initial = planned.model.init(np.random.default_rng(seed))
+    if planned.spec.statistics:
+        initial = np.zeros_like(initial)  # a stand-in: statistics make the start
     spec = replace(planned.spec, run_id=secrets.token_hex(8))
     spent_before(folder, spec)  # a lifetime's ledgers are all there, or nothing is begun
     description = _description(request, dataset, planned.model_spec, spec)
-    _write_folder(folder, key, initial, description, _file_of(planned.config, approved, request))
+    config_text = _file_of(planned.config, approved, request)
+    features = dataset.interactions.catalog.features if spec.statistics else None
+    _write_folder(folder, key, initial, description, config_text, features)
     return Prepared(
         request=request,
         folder=folder,
@@ -131,8 +141,17 @@ def _write_folder(
     initial: npt.NDArray[np.float32],
     description: Mapping[str, Any],
     config_text: str,
+    features: npt.NDArray[np.float32] | None,
 ) -> None:
     """Write the folder of a run so that it appears whole or not at all.
+
+    Args:
+        folder: Where.
+        key: The run's key. Secret.
+        initial: First parameters.
+        description: What ``run.json`` holds.
+        config_text: The config in force.
+        features: Public content of the catalog, for statistics; None where there are none.
 
     Raises:
         InvalidFileError: If it cannot be written.
@@ -144,6 +163,8 @@ def _write_folder(
         unfinished.config_file.write_text(config_text, "utf-8")
         unfinished.save_state(TrainState(1, initial, {}))
         unfinished.write_key(key)
+        if features is not None:
+            np.save(unfinished.features_file, features, allow_pickle=False)
         unfinished.write_json("run.json", description)
         unfinished.path.rename(folder.path)
     except OSError as error:

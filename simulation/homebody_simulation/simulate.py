@@ -77,8 +77,13 @@ class SimulatedRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Test metrics of the model, means over devices."""
+        """Test metrics of the model that was published, means over devices."""
         return _means(self.report["utility"]["model"])
+
+    @property
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Test metrics of each model the run made: ``start``, ``end``, or both."""
+        return {name: _means(v) for name, v in self.report["utility"]["stages"].items()}
 
     @property
     def baselines(self) -> dict[str, dict[str, float]]:
@@ -96,6 +101,8 @@ class SimulatedRun:
         report = self.report
         return {
             "run": report["run"],
+            "recipe": report["recipe"],
+            "shipped": report["shipping"]["shipped"],
             "epsilon": report["epsilon"] or {"user": None, "record": None},
             "released": report["released"],
             "metrics": self.metrics,
@@ -106,6 +113,7 @@ class SimulatedRun:
             },
             "task": report["utility"]["task"],
             "baselines": self.baselines,
+            "stages": self.stages,
             "bundle": str(self.bundle),
             "bundle_bytes": report["bundle"]["bytes"],
             "model_digest": report["digests"]["model"],
@@ -155,9 +163,10 @@ def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     """Train what is left of a run, evaluate, sign and report; raises as ``simulate``."""
     folder = prepared.folder
     started, first = time.monotonic(), folder.load_state().next_round
+    passes = 0 if folder.start_file.exists() else len(prepared.spec.statistics)
     curve = Curve(
         model=prepared.model,
-        task=prepared.split.validation,
+        task=None if prepared.request.refit else prepared.split.validation,
         rounds=prepared.spec.rounds,
         spent=_Spending(prepared),
         file=folder.path / "metrics.jsonl",
@@ -172,9 +181,9 @@ def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     outcome = folder.read_json("outcome.json")
     last = folder.load_state().next_round
     stopped = _stopped(outcome)
-    if stopped is not None and last == 1:
-        raise stopped  # before the first release: there is nothing to report
-    timing = Timing(seconds=seconds, rounds=last - first)
+    if stopped is not None and last == 1 and not folder.start_file.exists():
+        raise stopped  # before the first model: there is nothing to report
+    timing = Timing(seconds=seconds, rounds=last - first, passes=passes)
     report = conclude(prepared, meter, timing)
     folder.destroy_key()
     (folder.path / "outcome.json").unlink()
@@ -207,8 +216,9 @@ class _Spending:
         self._coins = spec.ceiling is not None and spec.mechanism == "gaussian"
         self._decided = False
         if spec.ceiling is not None:
-            tuned = [spec.tuning_charge()] if spec.tuning_runs else []
-            earlier = [*spent_before(prepared.folder, spec), *tuned]
+            tuned = [charge for _, charge in spec.tuning_charges()]
+            passes = [one.charge() for one in spec.statistics]
+            earlier = [*spent_before(prepared.folder, spec), *tuned, *passes]
             self._forecast = SpendForecast(spec.training_charge(), spec.accounted_delta, earlier)
 
     def __call__(self, rounds: int) -> float | None:

@@ -44,8 +44,12 @@ def test_the_page_loads_nothing_and_runs_nothing(run: SimulatedRun) -> None:
 def test_charts_are_on_the_page_and_are_well_formed(small_run: SimulatedRun) -> None:
     charts = re.findall(r"<svg.*?</svg>", page_of(small_run), re.DOTALL)
     titles = [ET.fromstring(chart).findtext("title") for chart in charts]  # noqa: S314 - our own
-    assert len(charts) == 3
-    assert any("epsilon" in (title or "") for title in titles)
+    assert [title.partition(" by ")[0] for title in titles if title] == [
+        "User-level epsilon spent",
+        "ndcg@10 of the validation item",
+        "Loss of the validation item",
+        *["ndcg@10"] * len(small_run.report["utility"]["segments"]),
+    ]
 
 
 def figures(report: Mapping[str, Any]) -> list[str]:
@@ -167,8 +171,9 @@ def test_the_page_is_a_function_of_the_report(small_run: SimulatedRun, tmp_path:
     assert path.read_text("utf-8") == page_of(small_run)
 
 
-def test_a_report_without_a_curve_has_no_charts(small_run: SimulatedRun) -> None:
-    assert "<svg" not in render({**small_run.report, "curve": []})
+def test_a_report_without_a_curve_and_segments_has_no_charts(small_run: SimulatedRun) -> None:
+    utility = {**small_run.report["utility"], "segments": []}
+    assert "<svg" not in render({**small_run.report, "curve": [], "utility": utility})
 
 
 @settings(max_examples=50)
