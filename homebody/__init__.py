@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from homebody_client.device import Device
     from homebody_privacy.config import PrivacyConfig
     from homebody_simulation.api import simulate
+    from homebody_simulation.baselines import baselines
 
-__all__ = ["Device", "PrivacyConfig", "simulate"]
+__all__ = ["Device", "PrivacyConfig", "baselines", "simulate"]
 
 _WHERE = {
     "Device": "homebody_client.device",
     "PrivacyConfig": "homebody_privacy.config",
+    "baselines": "homebody_simulation.baselines",
     "simulate": "homebody_simulation.api",
 }
 

@@ -34,6 +34,7 @@ _EXTRAS = {
 _GROUPS = (
     ("homebody_simulation.cli", "simulate"),
     ("homebody_simulation.plan_cli", "plan"),
+    ("homebody_simulation.baselines_cli", "baselines"),
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_simulation.deploy_cli", "train"),
     ("homebody_client.cli", "recommend"),

@@ -19,8 +19,8 @@ def loaded_after(statement: str) -> set[str]:
     return set(ended.stdout.split())
 
 
-def test_the_face_has_three_names_and_each_is_there() -> None:
-    assert homebody.__all__ == ["Device", "PrivacyConfig", "simulate"]
+def test_the_face_has_few_names_and_each_is_there() -> None:
+    assert homebody.__all__ == ["Device", "PrivacyConfig", "baselines", "simulate"]
     for name in homebody.__all__:
         assert getattr(homebody, name).__name__ == name
 

@@ -1,0 +1,82 @@
+"""What every baseline can do: be fitted with each setting of its grid, and score histories."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_models.interactions import Interactions
+from homebody_models.metrics import Scores
+
+Setting = Mapping[str, float]
+"""Values of a baseline's settings by name. Public."""
+
+Array = npt.NDArray[np.float32]
+
+
+class Baseline(Protocol):
+    """A recommender that learns from all histories at once."""
+
+    @property
+    def name(self) -> str:
+        """Kebab-case name, as the command line takes it."""
+        ...
+
+    @property
+    def note(self) -> str:
+        """What it is, in words, for the rows of a table."""
+        ...
+
+    def grid(self, train: Interactions) -> tuple[Setting, ...]:
+        """Return the settings to choose from, at least one; of the data only its kind counts."""
+        ...
+
+    def fit_each(
+        self, train: Interactions, settings: Sequence[Setting], *, seed: int
+    ) -> Iterator[Scores]:
+        """Yield a scorer for each setting, in order, sharing what they have in common.
+
+        Args:
+            train: Histories to learn from. Secret.
+            settings: Settings of the grid.
+            seed: Draws initial values and batches, where there are any.
+        """
+        ...
+
+
+def counts(train: Interactions) -> npt.NDArray[np.float64]:
+    """Return how many devices chose each item, shape ``(items,)``."""
+    devices = np.repeat(np.arange(train.devices), np.diff(train.ptr))
+    pairs = np.unique(devices * len(train.catalog) + train.items)
+    return np.bincount(pairs % len(train.catalog), minlength=len(train.catalog)).astype(np.float64)
+
+
+def recency(
+    histories: Sequence[npt.NDArray[np.integer]], items: int, decay: float, *, newest: int = 1_000
+) -> Array:
+    """Return each history as weights over the catalog that sum to 1, shape ``(n, items)``.
+
+    Args:
+        histories: Item indices, oldest first. Secret.
+        items: Size of the catalog.
+        decay: Weight of an event relative to the next newer one, in (0, 1].
+        newest: Events that count.
+    """
+    weights = np.zeros((len(histories), items), np.float32)
+    powers = decay ** np.arange(newest - 1, -1, -1, dtype=np.float64)
+    for row, history in enumerate(histories):
+        if len(history):
+            own = history[-newest:]
+            summed = np.bincount(own, powers[-len(own) :], minlength=items)
+            weights[row] = summed / summed.sum()
+    return weights
+
+
+def own_again(repeats: bool) -> tuple[float, ...]:  # noqa: FBT001 a fact of the data
+    """Return the grid of ``repeat``: what a device's own recent choices add to their scores."""
+    return (0.0, 0.3, 1.0, 10.0) if repeats else (0.0,)
+
+
+OWN_DECAY = 0.98
+"""Decay of the recency weights that ``repeat`` multiplies: a fixed half-life of 34 events."""

@@ -1,0 +1,115 @@
+"""Baselines that learn nothing, or one number an item: popularity, local-only and rules."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_models.baselines.baseline import OWN_DECAY, Array, Setting, counts, recency
+from homebody_models.interactions import Interactions
+from homebody_models.local_recency import LocalRecency
+from homebody_models.metrics import Scores
+
+_LATELY = 10  # events that a rule looks at
+
+
+@dataclass(frozen=True, slots=True)
+class Bestsellers:
+    """Popularity: items by the number of devices that chose them, the same list for all."""
+
+    name: str = "popularity"
+    note: str = "the same list for all; no differential privacy"
+
+    def grid(self, train: Interactions) -> tuple[Setting, ...]:  # noqa: ARG002 protocol
+        """Return the one setting."""
+        return ({},)
+
+    def fit_each(
+        self,
+        train: Interactions,
+        settings: Sequence[Setting],
+        *,
+        seed: int,  # noqa: ARG002 protocol
+    ) -> Iterator[Scores]:
+        """Count devices."""
+        shared = counts(train).astype(np.float32)
+        for _ in settings:
+            yield lambda histories: np.tile(shared, (len(histories), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOnly:
+    """The device's own recent choices (``LocalRecency``); nothing new is ever in its list."""
+
+    name: str = "local-only"
+    note: str = "the device's own recent choices; nothing is shared, nothing learned from others"
+
+    def grid(self, train: Interactions) -> tuple[Setting, ...]:  # noqa: ARG002 protocol
+        """Return the decays of a choice's weight."""
+        return tuple({"decay": decay} for decay in (0.9, 0.95, 0.98, 0.99, 1.0))
+
+    def fit_each(
+        self,
+        train: Interactions,
+        settings: Sequence[Setting],
+        *,
+        seed: int,  # noqa: ARG002 protocol
+    ) -> Iterator[Scores]:
+        """Learn nothing."""
+        for setting in settings:
+            model = LocalRecency(n_items=len(train.catalog), history_decay=setting["decay"])
+            yield lambda histories, model=model: model.scores(np.zeros(0, np.float32), histories)  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a shop writes by hand: first what you had, then bestsellers of the shelves you are at.
+
+    An item scores its popularity within its category times the category's share of the device's
+    newest ten events. Where items are chosen again, the device's own recent choices add to that.
+    Without categories bestsellers are left.
+    """
+
+    name: str = "rules"
+    note: str = "by hand: own recent choices, then bestsellers of the categories chosen lately"
+
+    def grid(self, train: Interactions) -> tuple[Setting, ...]:
+        """Return how much a device's own choices add; only where they may come again."""
+        return tuple({"repeat": repeat} for repeat in ((0.0, 100.0) if train.repeats else (0.0,)))
+
+    def fit_each(
+        self,
+        train: Interactions,
+        settings: Sequence[Setting],
+        *,
+        seed: int,  # noqa: ARG002 protocol
+    ) -> Iterator[Scores]:
+        """Count devices."""
+        names = train.catalog.categories
+        level = {name: index for index, name in enumerate(sorted(set(names)))}
+        shelf = np.array([level[name] for name in names], np.int64)
+        popular = counts(train)
+        popular /= max(popular.max(initial=0.0), 1.0)
+        for setting in settings:
+            yield _Rules(shelf, popular.astype(np.float32), setting["repeat"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """The rules with the counts they need; ``shelf`` is each item's category."""
+
+    shelf: npt.NDArray[np.int64]
+    popular: Array
+    repeat: float
+
+    def __call__(self, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
+        shelves = int(self.shelf.max(initial=0)) + 1
+        lately = [self.shelf[history[-_LATELY:]] for history in histories]
+        share = recency(lately, shelves, 1.0)
+        scores: Array = share[:, self.shelf] * self.popular
+        scores += np.float32(1e-3) * self.popular  # the rest of the list: bestsellers
+        if self.repeat:
+            own = recency(histories, len(self.popular), OWN_DECAY)
+            scores += np.float32(self.repeat) * own
+        return scores
