@@ -28,6 +28,7 @@ from homebody_server.run_spec import SAMPLER_EPSILON, MetricPlan, RunSpec, accou
 from homebody_server.spending import anchors_of, spent_before
 from homebody_simulation.profiles import has_own_profile
 from homebody_simulation.setup import Prepared
+from homebody_simulation.uploads import statistic_lengths
 from homebody_simulation.voids import voids_of
 
 _LIMITS = """\
@@ -137,6 +138,7 @@ def _user_level(
         "unit": dp.unit,
         "rounds": ledger.closed,
         "void_rounds": ledger.voids,
+        "statistics": len(ledger.statistics),
     }
 
 
@@ -167,8 +169,9 @@ def _mechanism(
         "budget_scope": dp.budget_scope,
         "earlier": len(charges) > len(ledger.charges()),
         "tuning": {"data": dp.tuning_data, "runs": dp.tuning_runs},
+        "statistics": _statistics(prepared),
     }
-    if dp.mechanism == "blt":
+    if dp.mechanism == "blt" and spec.rounds:
         figures["blt"] = {
             "sensitivity": spec.sensitivity,
             "min_separation": spec.min_separation,
@@ -178,6 +181,21 @@ def _mechanism(
             "fine_bits": spec.mechanism_for(prepared.model.layout.size).fine_bits,
         }
     return figures
+
+
+def _statistics(prepared: Prepared) -> list[dict[str, Any]]:
+    """Return the one-shot sums of a run: noise, lattice, and how many entries were released."""
+    lengths = statistic_lengths(prepared)
+    return [
+        {
+            "name": one.name,
+            "noise_multiplier": one.noise_multiplier,
+            "lattice_step": one.lattice.step,
+            "entries": lengths.get(one.name),
+            "epsilon": _shown(spent_epsilon([one.charge()], prepared.spec.accounted_delta), 3),
+        }
+        for one in prepared.spec.statistics
+    ]
 
 
 def _kinds(charges: Sequence[Charge]) -> list[tuple[float, float, int]]:
@@ -192,8 +210,13 @@ def _kinds(charges: Sequence[Charge]) -> list[tuple[float, float, int]]:
 
 
 def _one_release(spec: RunSpec, delta: float, *, amplified: bool) -> float:
-    """Return what one round's model alone is worth; of ``blt`` the whole run is one release."""
+    """Return what one round's model alone is worth; of ``blt`` the whole run is one release.
+
+    Without rounds it is the costliest statistic.
+    """
     one = spec.round_charge() or spec.training_charge()
+    if not spec.rounds:
+        one = min(spec.statistics, key=lambda each: each.noise_multiplier).charge()
     return (spent_epsilon if amplified else epsilon_unamplified)([one], delta)
 
 
@@ -251,6 +274,7 @@ def claim(prepared: Prepared, epsilon: Mapping[str, Any] | None) -> str:
         epsilon=user["spent"],
         rounds=user["rounds"],
         amplified=user["amplified"] or not dp.amplification,
+        statistics=user["statistics"],
     )
     if prepared.request.seed is not None:
         text += (

@@ -41,6 +41,19 @@ def test_without_amplification_the_statement_holds_toward_those_who_see_particip
     assert "at most 4 rounds" in statement(wide, epsilon=4.0, rounds=100)
 
 
+def test_statistics_are_named_beside_the_rounds_or_alone(load: Load, load_blt: Load) -> None:
+    both = statement(load_blt(), epsilon=4.0, rounds=100, statistics=2)
+    assert "server, over 2 one-shot statistics and 100 rounds; covers" in both
+    assert "if each joins each statistic once and at most 4 rounds, 25 apart, as" in both
+    alone = statement(load_blt(), epsilon=4.0, rounds=0, statistics=2)
+    assert "server, over 2 one-shot statistics; covers" in alone
+    assert "if each joins each statistic once, as devices see to" in alone
+    sampled = statement(load(), epsilon=4.0, rounds=9, statistics=2)
+    assert "over 2 one-shot statistics and 9 rounds" in sampled
+    with pytest.raises(ValueError, match="statistics"):
+        statement(load(), epsilon=4.0, rounds=9, statistics=-1)
+
+
 def test_a_figure_without_the_credit_of_secret_coins_says_toward_whom_it_holds(
     load: Load, load_blt: Load
 ) -> None:

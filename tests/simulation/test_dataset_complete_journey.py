@@ -43,6 +43,17 @@ def test_one_household_is_one_device(types: Dataset) -> None:
     assert types.interactions.repeats
 
 
+def test_groups_are_what_some_households_said_of_themselves(types: Dataset) -> None:
+    said = read_columns(package_folder() / "demographics.parquet", ("household_id", "age"))
+    assert {name: Counter(labels.tolist()) for name, labels in types.groups.items()} == {
+        "age": {"": 1668, "35 to 54": 482, "19 to 34": 188, "55 and over": 131},
+        "income": {"": 1668, "35K to 74K": 364, "75K and more": 225, "below 35K": 212},
+    }
+    # Devices are households in ascending id: the first is number 1, who said 65+.
+    assert said.filter(pl.col("household_id") == 1)["age"].to_list() == ["65+"]
+    assert types.groups["age"][0] == "55 and over"
+
+
 def test_purchase_lines_of_a_household_are_55_407_1379_at_the_deciles(lines: pl.DataFrame) -> None:
     counts = lines.group_by("household_id").len()["len"].to_numpy()
     assert np.percentile(counts, (10, 50, 90)).round().tolist() == [55, 407, 1379]

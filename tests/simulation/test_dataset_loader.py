@@ -52,6 +52,14 @@ def _dataset(kept: int, skipped: int, raw: int) -> Dataset:
     )
 
 
+def test_labels_of_other_devices_are_refused() -> None:
+    data = _dataset(3, 0, 3)
+    labels = {"age": np.array(["young"])}
+    assert dataclasses.replace(data, groups=labels).groups == labels
+    with pytest.raises(ValueError, match="a label for each of 1 devices"):
+        dataclasses.replace(data, groups={"age": np.array(["young", "old"])})
+
+
 @given(kept=st.integers(0, 20), skipped=st.integers(0, 20), raw=st.integers(0, 40))
 @settings(max_examples=60)
 def test_a_dataset_is_refused_unless_kept_and_skipped_rows_add_up(

@@ -72,6 +72,25 @@ def test_ml1m_has_its_known_size(large: Dataset) -> None:
     assert any("reconstruction" in note for note in large.notes)
 
 
+def test_groups_are_the_files_own_in_the_order_of_users(small: Dataset, large: Dataset) -> None:
+    assert {name: labels[:2].tolist() for name, labels in small.groups.items()} == {
+        "gender": ["M", "F"],
+        "age": ["24 and under", "50 and over"],
+    }
+    assert {name: labels[-1] for name, labels in large.groups.items()} == {
+        "gender": "M",
+        "age": "25 to 34",
+    }
+    assert (small.groups["gender"] == "F").sum() == 273
+    assert (large.groups["gender"] == "F").sum() == 1709
+
+
+def test_a_folder_without_people_has_no_groups(tmp_path: Path) -> None:
+    folder = _copy("movielens-100k", tmp_path)
+    (folder / "u.user").unlink()
+    assert load_dataset("movielens-100k", root=tmp_path).groups == {}
+
+
 @pytest.mark.parametrize("name", ["small", "large"])
 def test_times_never_decrease_and_no_movie_is_rated_twice(
     name: str, request: pytest.FixtureRequest
