@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from .consent_config import Consent, Text
 from .consent_terms import ConsentTerms, GroupTerms, PurposeTerms
 from .errors import InfeasibleError, InvalidFileError, PolicyViolationError
-from .protection import STRICT, Name, Names, Protection
+from .protection import STRICT, Name, Names, Protection, Recipe
+from .statistics_config import Statistics
 
 _LEAVING: Final = "training"  # the purpose every update is sent under
 
@@ -91,7 +92,8 @@ class Metric(BaseModel):
     noise_multiplier: float = Field(gt=0)
     """Noise on the sum over all devices, each of which adds a vector of norm at most 1."""
     releases_per_run: int = Field(ge=1)
-    """How often in a run, at most once a round; all are charged."""
+    """How often in a run, at most once a round, and once before the first of a run that starts
+    from statistics; all are charged."""
 
 
 class Aggregation(BaseModel):
@@ -129,6 +131,8 @@ class PrivacyConfig(BaseModel):
     """The data by name."""
     dp: Protection
     """The promise to one user."""
+    statistics: Statistics | None = None
+    """One-shot sums a run starts from; by default none, and a run has rounds alone."""
     metrics: dict[Name, Metric] = Field(default_factory=dict)
     """Figures about people that may be released, by name; by default none."""
     consent: Consent = Field(default_factory=Consent)
@@ -177,8 +181,34 @@ class PrivacyConfig(BaseModel):
                         f"metrics.{name}.features names {group}, which does not allow "
                         f"{metric.purpose}"
                     )
-            if metric.releases_per_run > self.dp.rounds:
-                raise ValueError(f"metrics.{name}.releases_per_run must be at most dp.rounds")
+            more = self.recipe == "both"  # where the statistics led is asked about too
+            if metric.releases_per_run > self.dp.rounds + more:
+                most = "dp.rounds + 1" if more else "dp.rounds"
+                raise ValueError(f"metrics.{name}.releases_per_run must be at most {most}")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_rounds_there_are_none_of(self) -> Self:
+        if self.statistics is None:
+            return self
+        dp = self.dp
+        if self.recipe == "both":
+            if dp.noise_multiplier is not None and self.statistics.gram_multiplier is None:
+                raise ValueError(
+                    "dp.noise_multiplier fixes the noise of the rounds: statistics needs "
+                    "popularity_multiplier and gram_multiplier too"
+                )
+            return self
+        if dp.mechanism != "blt" or dp.noise_multiplier is not None or dp.blt is not None:
+            raise ValueError(
+                'statistics.recipe = "statistics" has no rounds: dp.mechanism must be "blt", which '
+                "takes no credit for coins, and dp.noise_multiplier and dp.blt must be left out"
+            )
+        for name, metric in self.metrics.items():
+            if metric.releases_per_run != 1:
+                raise ValueError(
+                    f"metrics.{name}.releases_per_run must be 1: there is one model to ask about"
+                )
         return self
 
     @model_validator(mode="after")
@@ -193,6 +223,11 @@ class PrivacyConfig(BaseModel):
         if self.aggregation.report_goal > self.dp.cohort_size:
             raise ValueError("aggregation.report_goal must be at most dp.cohort_size")
         return self
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a run of the file trains."""
+        return "rounds" if self.statistics is None else self.statistics.recipe
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -255,12 +290,13 @@ def check_population(config: PrivacyConfig, population: int) -> None:
         PolicyViolationError: If ``dp.delta`` is not below 1 / population.
     """
     dp = config.dp
-    if dp.cohort_size > population:
+    rounds = config.recipe != "statistics"
+    if rounds and dp.cohort_size > population:
         raise InfeasibleError(
             f"dp.cohort_size is {dp.cohort_size}, but the population has {population} devices",
             fix=f"set dp.cohort_size to at most {population} or enrol more devices",
         )
-    if dp.mechanism == "blt":
+    if rounds and dp.mechanism == "blt":
         _check_separation(config, population)
     if dp.delta * population >= 1.0:
         raise PolicyViolationError(

@@ -1,11 +1,13 @@
 """A run that asks for other figures than the approved file runs under a file of its own.
 
-``homebody simulate --mechanism``, ``--rounds`` and ``--cohort`` ask what another config would do.
-The answer is a new config, with a digest of its own, that keeps every rule; the run's folder holds
-it, and devices check against it. Nothing runs under a digest that does not describe it.
+``homebody simulate --mechanism``, ``--rounds``, ``--cohort`` and ``--recipe`` ask what another
+config would do. The answer is a new config, with a digest of its own, that keeps every rule; the
+run's folder holds it, and devices check against it. Nothing runs under a digest that does not
+describe it.
 """
 
 import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tomli_w
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 from .blt import BltParameters
 from .config import PrivacyConfig
 from .errors import PolicyViolationError
-from .protection import Mechanism, Protection
+from .protection import Mechanism, Protection, Recipe
 
 
 def variant(
@@ -24,8 +26,10 @@ def variant(
     mechanism: Mechanism | None = None,
     rounds: int | None = None,
     cohort_size: int | None = None,
+    recipe: Recipe | None = None,
+    without: Collection[str] = (),
 ) -> PrivacyConfig:
-    """Return the config with another mechanism, length or cohort; itself if nothing changes.
+    """Return the config with another mechanism, length, cohort or recipe; itself if none changes.
 
     Args:
         config: The file.
@@ -35,6 +39,10 @@ def variant(
             in the file is kept.
         rounds: Another length, at most the file's.
         cohort_size: Another expected cohort.
+        recipe: Another recipe. Noise that was solved for the file's is taken out; a run without
+            rounds is one of ``blt``, which assumes nothing about who comes, and releases each
+            figure once.
+        without: Metrics the run does not release.
 
     Raises:
         ValueError: If ``rounds`` or ``cohort_size`` is below 1.
@@ -50,32 +58,43 @@ def variant(
             f"--rounds {rounds} is above dp.rounds = {dp.rounds}",
             fix="ask for fewer rounds, or change dp.rounds in privacy.toml",
         )
+    if recipe == "statistics":
+        mechanism = "blt"
     mechanism, rounds = mechanism or dp.mechanism, rounds or dp.rounds
     cohort_size = cohort_size or dp.cohort_size
-    if (mechanism, rounds, cohort_size) == (dp.mechanism, dp.rounds, dp.cohort_size):
-        return config
-    asked = {"mechanism": mechanism, "rounds": rounds, "cohort_size": cohort_size}
-    premises = _premises(
-        dp, population, mechanism=mechanism, rounds=rounds, cohort_size=cohort_size
-    )
-    return _checked(config, {**asked, **premises})
+    values = config.model_dump(by_alias=True)
+    if (mechanism, rounds, cohort_size) != (dp.mechanism, dp.rounds, dp.cohort_size):
+        asked = {"mechanism": mechanism, "rounds": rounds, "cohort_size": cohort_size}
+        values["dp"] |= asked | _premises(dp, population, **asked)  # type: ignore[arg-type]
+        if mechanism == "gaussian":
+            values["aggregation"]["report_goal"] = None
+    if recipe not in (None, config.recipe):
+        _cook(values, recipe)
+    values["metrics"] = {k: v for k, v in values["metrics"].items() if k not in without}
+    return _checked(config, values)
 
 
 def completed(
-    config: PrivacyConfig, *, noise_multiplier: float, parameters: BltParameters | None
+    config: PrivacyConfig,
+    *,
+    noise_multiplier: float | None,
+    parameters: BltParameters | None,
+    statistics: Mapping[str, float] | None = None,
 ) -> PrivacyConfig:
     """Return the config with the noise of a run written into it: what devices count by.
 
     Args:
         config: Config of the run.
-        noise_multiplier: Noise on the sum / clip norm.
-        parameters: Strategy of ``blt``; None for ``gaussian``.
+        noise_multiplier: Noise on the sum / clip norm; None without rounds.
+        parameters: Strategy of ``blt``; None for ``gaussian`` and without rounds.
+        statistics: Fields of ``[statistics]`` that were found by rule; None leaves it.
     """
-    changes: dict[str, Any] = {"noise_multiplier": noise_multiplier}
-    if parameters is not None:
-        changes["blt"] = parameters.to_dict()
     values = config.model_dump(by_alias=True)
-    values["dp"] |= changes
+    values["dp"]["noise_multiplier"] = noise_multiplier
+    if parameters is not None:
+        values["dp"]["blt"] = parameters.to_dict()
+    if statistics is not None:
+        values["statistics"] |= statistics
     done = PrivacyConfig.model_validate(values)
     return config if done == config else done
 
@@ -118,16 +137,28 @@ def _premises(
     }
 
 
-def _checked(config: PrivacyConfig, changes: dict[str, Any]) -> PrivacyConfig:
-    values = config.model_dump(by_alias=True)
-    values["dp"] |= changes
-    if changes["mechanism"] == "gaussian":
-        values["aggregation"]["report_goal"] = None
+def _cook(values: dict[str, Any], recipe: Recipe | None) -> None:
+    """Change a config's recipe in place: noise that was solved for the other one is taken out."""
+    values["dp"]["noise_multiplier"] = None
+    if recipe == "rounds":
+        values["statistics"] = None
+        return
+    own = values["statistics"] or {}
+    kept = {name: own[name] for name in ("window", "head") if name in own}
+    values["statistics"] = {"recipe": recipe, **kept}
+    if recipe == "statistics":
+        values["dp"]["blt"] = None
+        for metric in values["metrics"].values():
+            metric["releases_per_run"] = 1
+
+
+def _checked(config: PrivacyConfig, values: dict[str, Any]) -> PrivacyConfig:
     try:
-        return PrivacyConfig.model_validate(values)
+        changed = PrivacyConfig.model_validate(values)
     except ValidationError as error:
         reasons = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
         raise PolicyViolationError(
             f"the run that is asked for breaks a rule of privacy.toml: {reasons}",
             fix="ask for what the file allows, or change the file",
         ) from error
+    return config if changed == config else changed

@@ -1,7 +1,7 @@
 """How much noise a run needs: everything it will release is paid from one epsilon."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from homebody_models.device_metrics import DEVICE_METRICS
 from homebody_privacy.accounting import spent_epsilon
@@ -14,6 +14,8 @@ from homebody_privacy.errors import InfeasibleError, InvalidFileError, PolicyVio
 from homebody_privacy.protection import Protection
 from homebody_privacy.solving import solve_correlated_multiplier, solve_noise_multiplier
 from homebody_server.run_spec import SAMPLER_EPSILON, MetricPlan, accounted_delta
+from homebody_server.statistic_plan import StatisticPass
+from homebody_simulation.statistics_noise import statistics_charges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +23,13 @@ class NoisePlan:
     """The noise of a run and what it pays for. Public.
 
     Attributes:
-        noise_multiplier: Noise on the sum / clip norm; with ``blt`` before it is correlated.
+        noise_multiplier: Noise on the sum / clip norm; with ``blt`` before it is correlated. 0
+            without rounds.
         count_multiplier: Noise of the count that adapts the clip norm; None where it is fixed.
         parameters: Strategy of ``blt``; None for ``gaussian``.
         sensitivity: Charged sensitivity of the whole run in clip norms; 1 for ``gaussian``.
         metrics: Figures the run releases.
+        statistics: One-shot sums it starts from.
     """
 
     noise_multiplier: float
@@ -33,16 +37,25 @@ class NoisePlan:
     parameters: BltParameters | None
     sensitivity: float
     metrics: tuple[MetricPlan, ...]
+    statistics: tuple[StatisticPass, ...] = ()
 
 
-def plan_noise(config: PrivacyConfig, *, epsilon: float, population: int, dim: int) -> NoisePlan:
+def plan_noise(
+    config: PrivacyConfig,
+    *,
+    epsilon: float,
+    population: int,
+    dim: int,
+    statistics: tuple[StatisticPass, ...] = (),
+) -> NoisePlan:
     """Find the least noise with which everything a run releases keeps to ``epsilon``.
 
     Args:
         config: Config of the run. Where it fixes the noise, that is used and checked.
-        epsilon: Budget of the run at user level, total: training, metrics, tuning.
+        epsilon: Budget of the run at user level, total: statistics, training, metrics, tuning.
         population: Devices.
         dim: Parameters of the model, at least 1.
+        statistics: One-shot sums before the rounds, with their noise.
 
     Raises:
         InfeasibleError: If no noise does it, or metrics alone take the budget.
@@ -51,6 +64,28 @@ def plan_noise(config: PrivacyConfig, *, epsilon: float, population: int, dim: i
     """
     dp = config.dp
     metrics = metrics_of(config)
+    plan = NoisePlan(
+        noise_multiplier=0.0,
+        count_multiplier=None,
+        parameters=None,
+        sensitivity=1.0,
+        metrics=metrics,
+        statistics=statistics,
+    )
+    fixed = dp.noise_multiplier is not None
+    if config.recipe == "statistics":
+        fixed = config.statistics is not None and config.statistics.gram_multiplier is not None
+    else:
+        plan = _with_rounds(plan, dp, epsilon, population, dim)
+    if fixed:
+        _check_own(dp, plan, epsilon, population)
+    return plan
+
+
+def _with_rounds(
+    plan: NoisePlan, dp: Protection, epsilon: float, population: int, dim: int
+) -> NoisePlan:
+    """Return the plan with the noise of its rounds: the file's, or what the rest leaves."""
     parameters, sensitivity = None, 1.0
     if dp.mechanism == "blt":
         parameters = optimise(dp.participation) if dp.blt is None else dp.blt.parameters()
@@ -58,18 +93,21 @@ def plan_noise(config: PrivacyConfig, *, epsilon: float, population: int, dim: i
     count = AdaptiveClip.for_cohort(dp.cohort_size).count_multiplier if dp.adaptive_clip else None
     multiplier = dp.noise_multiplier
     if multiplier is None:
-        others: list[Charge] = [metric.charge(metric.releases) for metric in metrics]
+        others: list[Charge] = [metric.charge(metric.releases) for metric in plan.metrics]
+        others += statistics_charges(plan.statistics, _tuning_runs(dp))
         multiplier = _solved(dp, epsilon, population, sensitivity, count, others)
-    plan = NoisePlan(
+    return replace(
+        plan,
         noise_multiplier=multiplier,
         count_multiplier=count,
         parameters=parameters,
         sensitivity=sensitivity,
-        metrics=metrics,
     )
-    if dp.noise_multiplier is not None:
-        _check_own(dp, plan, epsilon, population)
-    return plan
+
+
+def _tuning_runs(dp: Protection) -> int:
+    """Return how many tuning runs are charged."""
+    return dp.tuning_runs if dp.tuning_data == "private" else 0
 
 
 def run_sensitivity(dp: Protection, parameters: BltParameters, dim: int) -> float:
@@ -113,7 +151,7 @@ def _solved(
     others: list[Charge],
 ) -> float:
     room, delta = epsilon - SAMPLER_EPSILON, accounted_delta(dp.delta)
-    runs = 1 + (dp.tuning_runs if dp.tuning_data == "private" else 0)
+    runs = 1 + _tuning_runs(dp)
     if dp.mechanism == "blt":
         return solve_correlated_multiplier(
             room, delta, sensitivity=sensitivity * math.sqrt(runs), others=others
@@ -143,16 +181,19 @@ def _check_own(dp: Protection, plan: NoisePlan, epsilon: float, population: int)
     spent = spent_epsilon(planned_charges(dp, plan, population), accounted_delta(dp.delta))
     if spent + SAMPLER_EPSILON > epsilon:
         raise PolicyViolationError(
-            f"dp.noise_multiplier = {dp.noise_multiplier:g} costs epsilon {spent:.4f} over the "
-            f"run, above --epsilon {epsilon:g}",
-            fix="ask for that epsilon, or leave dp.noise_multiplier out and have it solved",
+            f"the noise that the config fixes costs epsilon {spent:.4f} over the run, above "
+            f"--epsilon {epsilon:g}",
+            fix="ask for that epsilon, or leave the multipliers out and have them solved",
         )
 
 
 def planned_charges(dp: Protection, plan: NoisePlan, population: int) -> list[Charge]:
     """Return everything a run of the plan charges, start to end."""
-    runs = dp.tuning_runs if dp.tuning_data == "private" else 0
-    charges: list[Charge] = [metric.charge(metric.releases) for metric in plan.metrics]
+    runs = _tuning_runs(dp)
+    charges = statistics_charges(plan.statistics, runs)
+    charges += [metric.charge(metric.releases) for metric in plan.metrics]
+    if not plan.noise_multiplier:
+        return charges
     if plan.parameters is None:
         one = PoissonRounds(
             population=population,

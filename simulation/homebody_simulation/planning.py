@@ -3,22 +3,25 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from homebody_models.device_metrics import figure_names
+from homebody_models.device_metrics import figure_names, needs_held_out
 from homebody_models.recommender import Recommender
 from homebody_models.zoo import ModelSpec
 from homebody_privacy.config import PrivacyConfig, check_population
 from homebody_privacy.errors import InfeasibleError, PolicyViolationError
-from homebody_privacy.lattice import RECORD_BITS, Lattice
+from homebody_privacy.lattice import FIGURES, RECORD_BITS, Lattice
 from homebody_privacy.mechanisms import GaussianMechanism, Mechanism
+from homebody_privacy.protection import Recipe
 from homebody_privacy.variants import completed, variant
 from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec, accounted_delta
 from homebody_simulation.datasets import Dataset
-from homebody_simulation.noise_plan import NoisePlan, plan_noise
+from homebody_simulation.noise_plan import NoisePlan, metrics_of, plan_noise
 from homebody_simulation.profiles import Reference, profile_of
-from homebody_simulation.request import Request
+from homebody_simulation.request import STATISTICS_MODEL, Request
+from homebody_simulation.start_model import start_model_spec
+from homebody_simulation.statistics_noise import StatisticsPlan, plan_statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +47,30 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
     """Find out what a run would be; nothing is trained, spent or written.
 
     Raises:
+        UsageError: If the request and the file's recipe do not go together.
         PolicyViolationError: If the request passes what the file allows.
         InfeasibleError: If the population is too small, or no noise keeps to the budget.
     """
-    devices = dataset.interactions.devices
+    devices, epsilon = dataset.interactions.devices, request.epsilon
     profile = profile_of(dataset.name, repeats=dataset.interactions.repeats)
+    recipe = recipe_of(request, approved)
+    bound = epsilon is not None  # a reference is not bound by the config's rounds
+    config = variant(
+        approved,
+        population=devices,
+        mechanism=request.mechanism if bound else None,
+        rounds=request.rounds if bound else None,
+        cohort_size=request.cohort if bound else None,
+        recipe=recipe,
+        without=[name for name in approved.metrics if request.refit and needs_held_out(name)],
+    )
+    if bound:
+        check_population(config, devices)
+    figures = [one.charge(one.releases) for one in metrics_of(config)]
+    statistics = plan_statistics(config, dataset, epsilon=epsilon, figures=figures)
     model_spec = profile.model(request.model)
+    if statistics is not None:
+        model_spec = start_model_spec(statistics.settings, profile)
     model = model_spec.build(dataset.interactions.catalog)
     common: dict[str, Any] = {
         "devices": devices,
@@ -60,23 +81,50 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
         "seeded": request.seed is not None,
         "runtime": request.runtime,
         "secagg": request.is_sealed(by_config=approved.aggregation.secagg),
+        "statistics": () if statistics is None else statistics.passes,
+        "statistics_settings": None if statistics is None else statistics.settings,
     }
-    if request.epsilon is None:
-        spec = _reference(request, profile.reference, config_digest=approved.digest(), **common)
-        return Planned(config=approved, model_spec=model_spec, model=model, spec=spec, noise=None)
-    config = variant(
-        approved,
-        population=devices,
-        mechanism=request.mechanism,
-        rounds=request.rounds,
-        cohort_size=request.cohort,
-    )
-    check_population(config, devices)
-    noise = plan_noise(config, epsilon=request.epsilon, population=devices, dim=model.layout.size)
-    config = completed(config, noise_multiplier=noise.noise_multiplier, parameters=noise.parameters)
-    spec = _protected(config, noise, request.epsilon, profile.learning_rate, common)
-    _check_sampler(spec, config, model.layout.size)
+    fields = None if statistics is None else statistics.fields()
+    noise = None
+    if epsilon is None:
+        dp = config.dp
+        config = completed(
+            config, noise_multiplier=dp.noise_multiplier, parameters=None, statistics=fields
+        )
+        spec = _reference(
+            request, profile.reference, recipe, config_digest=config.digest(), **common
+        )
+    else:
+        noise = plan_noise(
+            config,
+            epsilon=epsilon,
+            population=devices,
+            dim=model.layout.size,
+            statistics=common["statistics"],
+        )
+        config = completed(
+            config,
+            noise_multiplier=noise.noise_multiplier or None,
+            parameters=noise.parameters,
+            statistics=fields,
+        )
+        spec = _protected(config, noise, epsilon, profile.learning_rate, common)
+        _check_sampler(spec, config, model.layout.size, _longest(statistics, dataset))
     return Planned(config=config, model_spec=model_spec, model=model, spec=spec, noise=noise)
+
+
+def recipe_of(request: Request, config: PrivacyConfig) -> Recipe:
+    """Return how the run trains: as asked, else as the file says, if its model can.
+
+    Raises:
+        UsageError: If what was asked is for rounds and there are none, or a run without an item to
+            judge by is to choose between its models.
+    """
+    if request.model != STATISTICS_MODEL:
+        return "rounds"
+    recipe = request.recipe or config.recipe
+    # The request knows its own recipe's rules; here it takes on the file's.
+    return replace(request, recipe=recipe).recipe or recipe
 
 
 def _protected(
@@ -89,9 +137,10 @@ def _protected(
     dp = config.dp
     lifetime = dp.budget_scope == "lifetime"
     strategy = noise.parameters
+    rounds = config.recipe != "statistics"
     return RunSpec(
-        rounds=dp.rounds,
-        cohort_size=dp.cohort_size,
+        rounds=dp.rounds if rounds else 0,
+        cohort_size=dp.cohort_size if rounds else min(dp.cohort_size, common["devices"]),
         cohort_cap=dp.cohort_cap,
         clip_norm=dp.clip_norm,
         lattice_bits=dp.lattice_bits,
@@ -118,7 +167,12 @@ def _protected(
     )
 
 
-def _reference(request: Request, reference: Reference, **common: Any) -> RunSpec:  # noqa: ANN401
+def _reference(
+    request: Request,
+    reference: Reference,
+    recipe: Recipe,
+    **common: Any,  # noqa: ANN401 - fields of RunSpec
+) -> RunSpec:
     """Return the constants of a laboratory run without noise; the config's do not bind it."""
     devices = common["devices"]
     cohort = request.cohort or max(1, round(reference.cohort_share * devices))
@@ -126,7 +180,7 @@ def _reference(request: Request, reference: Reference, **common: Any) -> RunSpec
         raise InfeasibleError(f"--cohort {cohort} is above the population of {devices}")
     cap = min(devices, math.ceil(cohort + 10.0 * math.sqrt(cohort)))
     return RunSpec(
-        rounds=request.rounds or reference.rounds,
+        rounds=0 if recipe == "statistics" else request.rounds or reference.rounds,
         cohort_size=cohort,
         cohort_cap=cap,
         clip_norm=reference.clip_norm,
@@ -141,6 +195,12 @@ def _reference(request: Request, reference: Reference, **common: Any) -> RunSpec
     )
 
 
+def _longest(statistics: StatisticsPlan | None, dataset: Dataset) -> Mapping[str, int]:
+    """Return the most entries each released sum may have, by name."""
+    catalog = dataset.interactions.catalog
+    return statistics.longest(len(catalog), catalog.features.shape[1]) if statistics else {}
+
+
 def _finest_bits(cohort_cap: int) -> int:
     """Return the finest lattice on which the sum of a cohort still fits 32 bits."""
     fitting = [bits for bits in range(16, 21) if cohort_cap << bits < 1 << 31]
@@ -149,29 +209,46 @@ def _finest_bits(cohort_cap: int) -> int:
     return fitting[-1]
 
 
-def _check_sampler(spec: RunSpec, config: PrivacyConfig, size: int) -> None:
-    """Refuse a run so long that the noise sampler's error outgrows the room kept for it."""
-    user = spec.mechanism_for(size)
-    # A vote and some figures a round: counted as more parameters, though they are fewer draws.
-    size += (spec.count_multiplier is not None) + sum(
-        len(figure_names(metric.name)) for metric in spec.metrics
-    )
-    draws: list[tuple[str, float, Mechanism, int]] = [("dp.delta", spec.delta, user, spec.rounds)]
+def _check_sampler(
+    spec: RunSpec, config: PrivacyConfig, size: int, longest: Mapping[str, int]
+) -> None:
+    """Refuse a run so long that the noise sampler's error outgrows the room kept for it.
+
+    Args:
+        spec: The run.
+        config: Its config.
+        size: Parameters of the model.
+        longest: The most entries of each one-shot sum, by name.
+    """
+    draws = {("dp.delta", spec.delta): _user_draws(spec, size, longest)}
     record = config.dp.record
-    if record is not None and record.enabled:
+    if record is not None and record.enabled and spec.rounds:
         lattice = Lattice(clip_norm=record.max_grad_norm, bits=RECORD_BITS)
         level = GaussianMechanism(lattice=lattice, noise_multiplier=record.noise_multiplier)
-        draws.append(("dp.record.delta", record.delta, level, spec.rounds * record.steps))
-    for field_name, delta, mechanism, releases in draws:
-        if (
-            mechanism.sampler_delta(size, releases) > delta - accounted_delta(delta)
-            or mechanism.sampler_epsilon(size, releases) > SAMPLER_EPSILON
-        ):
+        draws["dp.record.delta", record.delta] = [(level, size, spec.rounds * record.steps)]
+    for (field_name, delta), each in draws.items():
+        lost = math.fsum(m.sampler_delta(dim, releases) for m, dim, releases in each)
+        more = math.fsum(m.sampler_epsilon(dim, releases) for m, dim, releases in each)
+        if lost > delta - accounted_delta(delta) or more > SAMPLER_EPSILON:
             raise InfeasibleError(
-                f"{field_name} = {delta:g} is too small for {releases} draws of noise for "
-                f"{size:,} parameters",
+                f"{field_name} = {delta:g} is too small for {sum(r for _, _, r in each)} draws of "
+                f"noise for {max(dim for _, dim, _ in each):,} parameters",
                 fix=f"raise {field_name}, or ask for fewer rounds or a smaller model",
             )
+
+
+def _user_draws(
+    spec: RunSpec, size: int, longest: Mapping[str, int]
+) -> list[tuple[Mechanism, int, int]]:
+    """Return what draws noise at user level: mechanism, entries, releases."""
+    draws = [(one.mechanism(), longest[one.name], 1) for one in spec.statistics]
+    figures = sum(len(figure_names(metric.name)) for metric in spec.metrics)
+    if not spec.rounds:
+        figured = [GaussianMechanism(FIGURES, metric.noise_multiplier) for metric in spec.metrics]
+        return draws + [(one, figures, 1) for one in figured]
+    # A vote and some figures a round: counted as more parameters, though they are fewer draws.
+    size += (spec.count_multiplier is not None) + figures
+    return [*draws, (spec.mechanism_for(size), size, spec.rounds)]
 
 
 def _people(dataset: Dataset) -> str:

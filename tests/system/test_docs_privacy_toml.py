@@ -17,6 +17,7 @@ from homebody_privacy.config import (
 )
 from homebody_privacy.consent_config import Consent, Notice
 from homebody_privacy.protection import Correlation, Protection, RecordLevel
+from homebody_privacy.statistics_config import Statistics
 
 _PAGE = Path(__file__).parents[2] / "docs" / "privacy-toml.md"
 _TABLES: dict[str, type[BaseModel]] = {
@@ -26,6 +27,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "[features.NAME]": FeatureGroup,
     "[consent]": Consent,
     "[consent.notices.LANGUAGE]": Notice,
+    "[statistics]": Statistics,
     "[metrics.NAME]": Metric,
     "[aggregation]": Aggregation,
     "[dp]": Protection,
