@@ -238,7 +238,7 @@ def _record_level(prepared: Prepared, rounds: int) -> dict[str, Any] | None:
     from homebody_client.record_level import effective_rate  # noqa: PLC0415
 
     record, spec = prepared.config.dp.record, prepared.spec
-    if record is None or not record.enabled:
+    if record is None or not record.enabled or not spec.rounds:
         return None
     per_round = RecordRounds(
         sampling_rate=effective_rate(record.sampling_rate),
