@@ -9,6 +9,7 @@ from homebody_privacy.blt import charged_sensitivity, fine_bits
 from homebody_privacy.charges import GaussianReleases, PoissonRounds
 from homebody_privacy.config import Metric, PrivacyConfig
 from homebody_privacy.errors import PolicyViolationError
+from homebody_privacy.messages import StatisticName
 from homebody_privacy.protection import Protection
 
 from .participation import Allowance
@@ -48,7 +49,10 @@ def training_allowance(config: PrivacyConfig, run: str, dim: int) -> Allowance:
 
 
 def metric_allowance(config: PrivacyConfig, run: str, name: str, metric: Metric) -> Allowance:
-    """Return what the config allows for one metric of a run: each release is a round of its own."""
+    """Return what the config allows for one metric of a run: each release is a round of its own.
+
+    Where statistics come before the rounds, one may be about the model they lead to.
+    """
     dp = config.dp
     loss = GaussianReleases(noise_multiplier=metric.noise_multiplier).squared_loss ** 0.5
     return Allowance(
@@ -60,6 +64,51 @@ def metric_allowance(config: PrivacyConfig, run: str, name: str, metric: Metric)
         loss_per_join=loss,
         delta=dp.delta,
         epsilon_max=_ceiling(dp),
+        first=1 if config.statistics is None else 0,
+    )
+
+
+def statistics_allowance(
+    config: PrivacyConfig, run: str, name: StatisticName, *, again: bool
+) -> Allowance:
+    """Return what the config allows for one statistic of a run: one join, before the first round.
+
+    Args:
+        config: Config in force; it must list statistics and fix their noise.
+        run: Name of the run.
+        name: Which statistic.
+        again: Whether it may be answered again with the same broadcast, after a crash.
+
+    Raises:
+        PolicyViolationError: If the config lists no statistics, or leaves their noise open.
+    """
+    section = config.statistics
+    if section is None:
+        raise PolicyViolationError("the config in force does not list statistics")
+    multipliers = {
+        "popularity": section.popularity_multiplier,
+        "gram": section.gram_multiplier,
+    }
+    multiplier = multipliers[name]
+    if multiplier is None:
+        raise PolicyViolationError(
+            f"the config in force does not fix statistics.{name}_multiplier: a device cannot count "
+            "its loss",
+            fix="run homebody plan --write and approve the file it writes",
+        )
+    dp = config.dp
+    loss = GaussianReleases(noise_multiplier=multiplier, part="statistics").squared_loss ** 0.5
+    return Allowance(
+        run=f"{run}|statistics/{name}",
+        rounds=1,
+        min_separation=1,
+        max_rounds=1,
+        loss_per_run=0.0,
+        loss_per_join=loss,
+        delta=dp.delta,
+        epsilon_max=_ceiling(dp),
+        first=0,
+        again=again,
     )
 
 

@@ -21,7 +21,7 @@ from homebody_client.store.rows import StoredRow
 from homebody_models.device_metrics import figure_names
 from homebody_models.recommender import model_digest
 from homebody_privacy.errors import PolicyViolationError
-from homebody_privacy.messages import Invitation, Question
+from homebody_privacy.messages import Invitation, Question, StatisticName
 
 if TYPE_CHECKING:
     from homebody_privacy.config import PrivacyConfig
@@ -37,6 +37,10 @@ DEVICE: Final = 0
 
 _UPDATE: Final = "one clipped update, rounded to the lattice; every parameter, same length"
 _ENROLMENT: Final = "its number in the fleet, so that it may be asked; nothing about the person"
+_STATISTICS: Final[dict[StatisticName, str]] = {
+    "popularity": "popularity counts of this device, never alone",
+    "gram": "which products this device chose close together, never alone",
+}
 _FIGURES: Final = "figures about this device, never alone"
 _MASKED: Final = "masked and sealed: only the sum over many devices can be read"
 
@@ -50,7 +54,7 @@ class LocalModel(Protocol):
     """Local computation of one model; ``homebody_client.local_model`` makes it."""
 
     def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Integers:
-        """Return what the device would add to a round: clipped, on the lattice. Secret."""
+        """Return what the device would add to a round or a statistic, on the lattice. Secret."""
         ...
 
     def figures(self, history: Sequence[str], parameters: Parameters, asked: Question) -> Integers:
@@ -178,17 +182,19 @@ class Participant:
         tell the server when it joined last.
 
         Args:
-            asked: The invitation.
-            parameters: Broadcast model, flat. Public.
+            asked: The invitation, to a round or for a statistic.
+            parameters: Broadcast model, flat; for a statistic what it is computed with. Public.
 
         Returns:
-            int32 of shape ``(size,)``, one more where the clip norm adapts: charged, logged and
-            let out by the send gate.
+            int32 of shape ``(size,)``, one more where the clip norm adapts; of a statistic as many
+            as it has entries: charged, logged and let out by the send gate.
 
         Raises:
-            PolicyViolationError: If the device is not ready, or the server runs another config.
+            PolicyViolationError: If the device is not ready, or the server runs another config, or
+                the config does not list the statistic.
             ConsentMissingError: If training is shut, or was shut while it ran; nothing left.
-            IntegrityError: If the device's own record was deleted, cut or put back.
+            IntegrityError: If the device's own record was deleted, cut or put back, or what a
+                statistic is computed with is malformed.
         """
         return self._let_out(self._training(asked, parameters), None)[0]
 
@@ -236,6 +242,8 @@ class Participant:
     def _training(self, asked: Invitation, parameters: Parameters) -> "_Task":
         from homebody_client.allowance import training_allowance  # noqa: PLC0415 config library
 
+        if asked.statistic is not None:
+            return self._counting(asked, asked.statistic, parameters)
         if asked.clip_norm is not None and not self.config.dp.adaptive_clip:
             raise PolicyViolationError("the config in force has one clip norm")
         return _Task(
@@ -247,6 +255,20 @@ class Participant:
             allowance=training_allowance(self.config, asked.run, parameters.size),
             work=lambda history: self.model.update(history, parameters, asked),
             zeros=np.zeros(parameters.size + (asked.clip_norm is not None), np.int32),
+        )
+
+    def _counting(self, asked: Invitation, name: StatisticName, broadcast: Parameters) -> "_Task":
+        from homebody_client.allowance import statistics_allowance  # noqa: PLC0415 config library
+
+        return _Task(
+            purpose=TRAINING,
+            what=_STATISTICS[name],
+            kind="update",
+            asked=asked,
+            model=model_digest(broadcast),
+            allowance=statistics_allowance(self.config, asked.run, name, again=False),
+            work=lambda history: self.model.update(history, broadcast, asked),
+            zeros=self.model.update((), broadcast, asked),  # as if nothing had been chosen
         )
 
     def _measuring(self, asked: Question, parameters: Parameters) -> "_Task":
@@ -296,7 +318,7 @@ class Participant:
                 payload,
                 what=task.what if protect is None else f"{task.what}; {_MASKED}",
                 kind=task.kind,
-                round_number=asked.round,
+                round_number=asked.round or None,
                 charge=charge,
                 deliver=lambda given: handed_over.append((own, given)),
             )

@@ -68,6 +68,11 @@ class Host:
         """Compute the digest every invitation is compared with."""
         object.__setattr__(self, "config_digest", self.config.digest())
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the node is one of a simulation, which may be killed and go on as it was."""
+        return self.record_key is not None
+
     def history(self, device: int) -> npt.NDArray[np.int32]:
         """Return a hosted device's history, oldest first. Secret.
 
@@ -93,7 +98,7 @@ class Host:
         Args:
             devices: Who is asked.
             allowance: What the config allows.
-            number: Round, from 1.
+            number: Round, from 1; 0 for what is asked before the first.
             model: SHA-256 of the broadcast model, as hex.
 
         Raises:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from homebody_client.figures import figure_contribution
 from homebody_client.host import Host
 from homebody_client.record_files import RecordFiles
+from homebody_client.statistic import statistic_of
 from homebody_client.training import contribution
 from homebody_models.interactions import Catalog, Interactions
 from homebody_models.recommender import Recommender
@@ -50,7 +51,11 @@ class DeviceModel:
     def update(
         self, history: Sequence[str], parameters: Parameters, asked: Invitation
     ) -> npt.NDArray[np.int32]:
-        """Return what the device would add to a round: clipped, on the lattice. Secret."""
+        """Return what the device would add to a round or a statistic, on the lattice. Secret."""
+        if asked.statistic is not None:
+            host = self._host(history)
+            statistic = statistic_of(host, asked.statistic, parameters)
+            return statistic.total([host.history(0)]).astype(np.int32)
         return contribution(self._host(history), 0, parameters, asked.round, asked.clip_norm)
 
     def figures(

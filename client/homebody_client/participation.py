@@ -40,7 +40,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 import rfc8785
 
@@ -71,6 +71,9 @@ class Allowance:
         epsilon_max: The device's own ceiling for its life, above 0, without credit for sampling.
             None: counted, not limited.
         max_runs: Runs the device may ever join, at least 1. None: not limited.
+        first: Number of the first round: 1, or 0 where something is asked before the first one.
+        again: Whether the last round may be answered again for the same model, so that a run can
+            go on after a crash. False: what is asked once is answered once.
     """
 
     run: str
@@ -82,6 +85,8 @@ class Allowance:
     delta: float
     epsilon_max: float | None
     max_runs: int | None = None
+    first: Literal[0, 1] = 1
+    again: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no config can mean."""
@@ -115,7 +120,7 @@ class Join:
     Attributes:
         device: Device number, from 0.
         run: Name of the run.
-        round: Round, from 1.
+        round: Round, from 1; 0 for what is asked before the first.
         model: SHA-256 of the broadcast model, as hex.
         terms: ``Allowance.terms`` of the run.
         square: What the join adds to the device's squared loss, at least 0.
@@ -133,8 +138,8 @@ class Join:
         if not 0 <= self.device <= _MOST:
             raise ValueError("device must be from 0 to 2**53 - 1")
         _check_run(self.run)
-        if not 1 <= self.round <= _MOST:
-            raise ValueError("round must be from 1 to 2**53 - 1")
+        if not 0 <= self.round <= _MOST:
+            raise ValueError("round must be from 0 to 2**53 - 1")
         for name, digest in (("model", self.model), ("terms", self.terms)):
             if len(digest) != _DIGEST_DIGITS or not _HEX.issuperset(digest):
                 raise ValueError(f"{name} must be a SHA-256 in lower-case hex")
@@ -192,26 +197,28 @@ class Life:
         """Say why the device may not join a round; None if it may.
 
         The last round it saw is the last one it joined: a round it sat out leaves no trace. That
-        round it may answer again, as the same join.
+        round it may answer again, as the same join, unless the allowance says once.
 
         Args:
             allowance: What the config allows in the run.
-            number: Round, from 1.
+            number: Round, from 1; 0 for what is asked before the first.
             model: SHA-256 of the broadcast model, as hex; None while it is not known.
             known_joins: Rounds of the run the server says the device joined; counts only where it
                 is more than the device's own count.
 
         Returns:
             ``PolicyViolationError``: not a round of the run, run joined under other terms, round
-            joined with another model, too early, before the last one, cap or ``max_runs`` reached.
+            joined with another model, or before and it is answered once, too early, before the
+            last one, cap or ``max_runs`` reached.
             ``BudgetExhaustedError``: the device's own ceiling would be passed.
         """
-        if not 1 <= number <= allowance.rounds:
+        if not allowance.first <= number <= allowance.rounds:
             return PolicyViolationError("the run has no round of this number")
         if (broken := self._broken_rule(allowance, number, model)) is not None:
             return PolicyViolationError(broken)
         if self.is_repeat(allowance.run, number):
-            return None
+            once = PolicyViolationError("the device answered this before, and does so once")
+            return None if allowance.again else once
         if max(self.joins(allowance.run), known_joins) >= allowance.max_rounds:
             return PolicyViolationError("the device's participation cap is reached in this run")
         return self._over_ceiling(allowance, known_joins)

@@ -3,14 +3,19 @@
 import numpy as np
 import numpy.typing as npt
 
-from homebody_client.allowance import metric_allowance, training_allowance
+from homebody_client.allowance import (
+    metric_allowance,
+    statistics_allowance,
+    training_allowance,
+)
 from homebody_client.figures import figure_contribution
 from homebody_client.host import Host
+from homebody_client.statistic import statistic_of
 from homebody_client.training import shard_contribution
 from homebody_models.device_metrics import figure_names
 from homebody_models.recommender import model_digest
 from homebody_privacy.errors import PolicyViolationError
-from homebody_privacy.messages import Invitation, Question
+from homebody_privacy.messages import Invitation, Question, StatisticName
 
 
 def shard_update(
@@ -18,11 +23,17 @@ def shard_update(
 ) -> npt.NDArray[np.int64]:
     """Train the invited devices that may join, and return the sum of their integers. Secret.
 
+    Of a statistic it is the sum of what they add to that.
+
     Raises:
-        PolicyViolationError: If the server runs another config.
-        IntegrityError: If the devices' record was deleted, cut or put back.
+        PolicyViolationError: If the server runs another config, or the config does not list the
+            statistic.
+        IntegrityError: If the devices' record was deleted, cut or put back, or a statistic's
+            broadcast is malformed.
     """
     _check_digest(asked.config_digest, host)
+    if asked.statistic is not None:
+        return _shard_statistic(host, asked, asked.statistic, parameters)
     if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
         raise PolicyViolationError("the config in force has one clip norm")
     joining = asked.devices
@@ -30,6 +41,18 @@ def shard_update(
         allowance = training_allowance(host.config, asked.run, parameters.size)
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
     return shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
+
+
+def _shard_statistic(
+    host: Host, asked: Invitation, name: StatisticName, broadcast: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """Return the sum of what the asked devices that may join add to a statistic. Secret."""
+    statistic = statistic_of(host, name, broadcast)
+    joining = asked.devices
+    if host.participation is not None and joining:
+        allowance = statistics_allowance(host.config, asked.run, name, again=host.simulated)
+        joining = host.admitted(joining, allowance, asked.round, model_digest(broadcast))
+    return statistic.total(map(host.history, joining))
 
 
 def shard_figures(

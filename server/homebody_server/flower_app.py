@@ -17,20 +17,22 @@ from flwr.serverapp import Grid, ServerApp
 
 from homebody_privacy.adaptive_clip import AdaptiveClip
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
-from homebody_privacy.mechanisms import BltMechanism, Mechanism
+from homebody_privacy.mechanisms import BltMechanism, Mechanism, NoNoise
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.clipping_state import Clipping
 from homebody_server.cohorts import Cohorts, PoissonCohorts, SeparatedCohorts
 from homebody_server.gathering import Gatherer, Plain
 from homebody_server.noise_state import NoiseVault
 from homebody_server.release import Noise, Releaser
-from homebody_server.rounds import Observer, Spending, drive
+from homebody_server.rounds import Observer, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.opening import secure_gatherer
 from homebody_server.secure.pace import Pace
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
+from homebody_server.statistic_files import StatisticFiles
+from homebody_server.statistics_stage import StatisticsStage
 from homebody_server.strategy import HomebodyStrategy, RoundStreams
 
 RUN_FOLDER = "run-folder"
@@ -65,7 +67,7 @@ def run_rounds(
     Args:
         grid: How nodes are reached.
         folder: The run.
-        observe: Called with each release.
+        observe: Called with each release; with 0 for the model that statistics led to.
         home: Folder of the server app's identity, for sealed sessions; None for the run's own.
         pace: Time and patience of sealed sessions.
 
@@ -84,13 +86,15 @@ def run_rounds(
             fix="leave --no-secagg out",
         )
     with ExitStack() as stack:
-        spending: Spending = Uncharged()
+        spending: Charged | Uncharged = Uncharged()
         if spec.ceiling is not None:
             ledger = stack.enter_context(open_ledger(folder, spec))
             spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
             spending.catch_up(folder.load_state())
+        spending.catch_up_statistics(StatisticFiles(folder).released())
         state = folder.load_state()
-        if state.next_round > spec.rounds and not spec.metrics:
+        begun = not spec.statistics or state.next_round > 1
+        if begun and state.next_round > spec.rounds and not spec.metrics:
             return state
         gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
         if spec.secagg:
@@ -100,11 +104,22 @@ def run_rounds(
 
 
 def _train(
-    gatherer: Gatherer, folder: RunFolder, spec: RunSpec, spending: Spending, observe: Observer
+    gatherer: Gatherer,
+    folder: RunFolder,
+    spec: RunSpec,
+    spending: Charged | Uncharged,
+    observe: Observer,
 ) -> TrainState:
+    hosts = gatherer.enrol(spec.devices)
+    spending.start()
     state = folder.load_state()
+    if spec.statistics:
+        stage = StatisticsStage.of(spec, folder, gatherer=gatherer, hosts=hosts, spending=spending)
+        state = stage.finish()
+        if state.next_round == 1:
+            observe(0, state.parameters.copy())
     key = folder.read_key()
-    mechanism = spec.mechanism_for(state.parameters.size)
+    mechanism = spec.mechanism_for(state.parameters.size) if spec.rounds else NoNoise(spec.lattice)
     releaser = Releaser(
         spec.tensors.values(),
         state.parameters,
@@ -116,7 +131,6 @@ def _train(
         fine_bits=mechanism.fine_bits if isinstance(mechanism, BltMechanism) else None,
     )
     releaser.restore(dict(state.optimizer))
-    hosts = gatherer.enrol(spec.devices)
     strategy = HomebodyStrategy(
         run=spec.run_id or folder.name,
         config_digest=spec.config_digest,
@@ -144,7 +158,7 @@ def _train(
 
 
 def _cohorts(spec: RunSpec, hosts: dict[int, int]) -> Cohorts:
-    if spec.mechanism == "blt":
+    if spec.mechanism == "blt" and spec.rounds:
         return SeparatedCohorts(
             hosts=hosts, cohort_size=spec.cohort_size, participation=spec.participation
         )

@@ -17,6 +17,7 @@ from homebody_privacy.lattice_optimizer import BLTDPOptimizer, Integers, Lattice
 from homebody_server.tensor_adam import TensorAdam
 
 ServerOptimizer = Literal["tensor-adam", "adam"]
+InnerOptimizer = ServerOptimizer | Literal["sgd"]
 
 
 class Noise(Protocol):
@@ -50,7 +51,8 @@ class Releaser:
         lattice: Bound and step of one device's contribution.
         noise_multiplier: Noise standard deviation on the sum over the clip norm.
         expected_cohort: Constant denominator.
-        server_optimizer: ``tensor-adam``, or ``adam`` where there is no noise.
+        server_optimizer: ``tensor-adam``, or ``adam`` where there is no noise; ``sgd``, at learning
+            rate 1 from zeros, leaves the noised sum itself over the denominator.
         fine_bits: How much finer than the lattice correlated noise is (``BLTDPOptimizer``); None
             for independent noise (``LatticeDPOptimizer``).
     """
@@ -64,7 +66,7 @@ class Releaser:
         lattice: Lattice,
         noise_multiplier: float,
         expected_cohort: int,
-        server_optimizer: ServerOptimizer = "tensor-adam",
+        server_optimizer: InnerOptimizer = "tensor-adam",
         fine_bits: int | None = None,
     ) -> None:
         """Split the flat vector into torch parameters and wrap the optimizer around them."""
@@ -74,9 +76,7 @@ class Releaser:
             for part, shape in zip(self._split(parameters), self._shapes, strict=True)
         ]
         self._draw: Callable[[int], Integers] | None = None
-        inner: torch.optim.Optimizer = TensorAdam(self._params, lr=learning_rate)
-        if server_optimizer == "adam":
-            inner = torch.optim.Adam(self._params, learning_rate, betas=(0.9, 0.99), eps=1e-10)
+        inner = _inner(server_optimizer, self._params, learning_rate)
         options: dict[str, Any] = {
             "lattice": lattice,
             "noise": self._draw_noise,
@@ -176,3 +176,15 @@ class Releaser:
             if tuple(entry["exp_avg"].shape) != self._shapes[position]:
                 raise ValueError("optimizer state does not fit the parameters")
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": entries})
+
+
+def _inner(
+    name: InnerOptimizer, params: list[torch.nn.Parameter], learning_rate: float
+) -> torch.optim.Optimizer:
+    match name:
+        case "tensor-adam":
+            return TensorAdam(params, lr=learning_rate)
+        case "adam":
+            return torch.optim.Adam(params, learning_rate, betas=(0.9, 0.99), eps=1e-10)
+        case _:
+            return torch.optim.SGD(params, learning_rate)

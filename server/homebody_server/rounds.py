@@ -82,7 +82,7 @@ def drive(
         strategy: Whom to ask and what to make of the answers.
         releaser: The model, restored to the state before ``first_round``.
         first_round: Round to start with, from 1.
-        rounds: Last round.
+        rounds: Last round; 0 for none.
         spending: Charges; raises to stop the run before a round.
         keep_noise: Keeps the mechanism's state after a round durably; called before its release.
         save: Keeps a state durably.
@@ -95,8 +95,7 @@ def drive(
     spending.start()
     state = _state(first_round, releaser, strategy, void=None)
     figures = _Figures(gatherer, strategy, spending)
-    if first_round > 1:
-        figures.release(state)
+    figures.release(state)
     for number in range(first_round, rounds + 1):
         spending.open(number)
         void = INTERRUPTED if interrupted and number == first_round else None

@@ -2,6 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
+
+from homebody_models.recommender import model_digest
 from homebody_privacy.anchor import AnchorBook
 from homebody_privacy.budget import Budget, earlier_charges
 from homebody_privacy.charges import Charge
@@ -11,6 +15,9 @@ from homebody_privacy.ledger import Ledger
 from homebody_privacy.ledger_record import Header
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import MetricPlan, RunSpec
+from homebody_server.statistic_plan import StatisticPass
+
+Array = npt.NDArray[np.float32]
 
 
 def anchors_of(spec: RunSpec) -> AnchorBook | None:
@@ -29,9 +36,9 @@ def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
         return Ledger.open(folder.ledger_file, anchors)
     if spec.ceiling is None:
         raise IntegrityError("a run without differential privacy keeps no ledger")
-    if folder.load_state().next_round > 1:
+    if folder.load_state().next_round > 1 or folder.statistics_file.exists():
         raise IntegrityError(
-            f"{folder.ledger_file} is gone, but the run has released rounds",
+            f"{folder.ledger_file} is gone, but the run has released something",
             fix="put the ledger back; what it charged stays charged",
         )
     header = Header(
@@ -117,13 +124,52 @@ class Charged:
         if record.closed != state.next_round - 1:
             raise IntegrityError("the ledger and the saved model disagree on the last release")
 
+    def buy(self, plan: StatisticPass) -> None:
+        """Charge a statistic ahead of asking for it, or raise; a second time is free."""
+        self._budget.purchase(plan.purchase, plan.charge())
+
+    def is_bought(self, plan: StatisticPass) -> bool:
+        """Tell whether a statistic was charged and neither released nor given up."""
+        record, name = self._ledger.record, plan.purchase
+        closed = record.statistics.keys() | record.unanswered.keys()
+        return record.bought(name) is not None and name not in closed
+
+    def why_not(self, plan: StatisticPass) -> str | None:
+        """Return why a statistic was given up, as a code; None if it was not."""
+        return self._ledger.record.unanswered.get(plan.purchase)
+
+    def summed(self, plan: StatisticPass, released: Array) -> None:
+        """Record the released sum of a statistic."""
+        self._ledger.statistic(plan.purchase, model_digest(released))
+
+    def give_up(self, plan: StatisticPass, reason: str) -> None:
+        """Record that a statistic was charged and will not be released, and why."""
+        self._ledger.unanswered(plan.purchase, reason)
+
+    def catch_up_statistics(self, released: Mapping[str, Array]) -> None:
+        """Bring the ledger to the sums on disk: a crash may have come between the two.
+
+        Args:
+            released: Released sums by name.
+
+        Raises:
+            IntegrityError: If they disagree by more than that.
+        """
+        for plan in self._spec.statistics:
+            found = released.get(plan.name)
+            if found is not None and self.is_bought(plan):
+                self.summed(plan, found)
+            known = self._ledger.record.statistics.get(plan.purchase)
+            if known != (None if found is None else model_digest(found)):
+                raise IntegrityError("the ledger and the saved statistics disagree")
+
     def figures_due(self, number: int) -> list[MetricPlan]:
         """Charge the figures to be released after a round, and return those still open."""
         due = []
         closed = {**self._ledger.record.answers, **self._ledger.record.unanswered}
         for plan in self._spec.metrics:
             name = plan.purchase(number)
-            if number in plan.rounds(self._spec.rounds) and name not in closed:
+            if number in self._spec.figure_rounds(plan) and name not in closed:
                 self._budget.purchase(name, plan.charge())
                 due.append(plan)
         return due
@@ -155,6 +201,26 @@ class Uncharged:
     def close(self, state: TrainState) -> None:
         """Record nothing."""
         del state
+
+    def buy(self, plan: StatisticPass) -> None:
+        """Charge nothing."""
+
+    def is_bought(self, plan: StatisticPass) -> bool:
+        """Tell nothing of interrupted statistics: none are recorded."""
+        del plan
+        return False
+
+    def why_not(self, plan: StatisticPass) -> None:
+        """Tell nothing of statistics that were given up: none are recorded."""
+
+    def summed(self, plan: StatisticPass, released: Array) -> None:
+        """Record nothing."""
+
+    def give_up(self, plan: StatisticPass, reason: str) -> None:
+        """Record nothing."""
+
+    def catch_up_statistics(self, released: Mapping[str, Array]) -> None:
+        """Do nothing: there is no ledger to bring forward."""
 
     def figures_due(self, number: int) -> list[MetricPlan]:
         """Release no figure: without noise it would be a plain one about people."""

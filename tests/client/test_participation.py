@@ -320,7 +320,7 @@ def test_an_allowance_no_config_can_mean_cannot_be_built(change: dict[str, float
         {"device": -1},
         {"device": 2**53},
         {"run": ""},
-        {"round": 0},
+        {"round": -1},
         {"model": "D" * 64},
         {"model": "d" * 63},
         {"terms": ""},

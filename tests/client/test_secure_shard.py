@@ -274,9 +274,12 @@ def test_a_policy_bounds_a_run_by_its_own_lattice(
     assert policy.lattice == Lattice(clip_norm=0.5, bits=16)
     assert policy.bounds(*told) == (told == (0.5, 16))
     assert Policy.of(PrivacyConfig.load(config_file), reference=True).bounds(*told)
-    assert policy.purpose("") == "training"
-    assert policy.purpose("quality") == "metrics"
-    assert policy.purpose("unknown") is None
+    assert policy.purpose("", 1) == "training"
+    assert policy.purpose("quality", 1) == policy.purpose("quality", 0) == "metrics"
+    with pytest.raises(PolicyViolationError, match="does not list this metric"):
+        policy.purpose("unknown", 1)
+    with pytest.raises(PolicyViolationError, match="does not list statistics"):
+        policy.purpose("", 0)
 
 
 def test_the_broadcast_is_read_beside_the_envelope() -> None:

@@ -134,19 +134,21 @@ def test_a_statistic_is_released_once_under_its_own_purchase_and_before_the_roun
         ledger.purchase(f"statistics/{name}", charged)
     ledger.statistic("statistics/popularity", MODEL)
     ledger.unanswered("statistics/gram", "interrupted")
+    for name in ("popularity", "gram"):
+        with pytest.raises(ValueError, match="not open"):
+            ledger.statistic(f"statistics/{name}", MODEL)
     with pytest.raises(ValidationError, match="sum"):
         ledger.statistic("statistics/late", "D" * 64)
     ledger.intend(1, charge())
     with pytest.raises(ValueError, match="before the first round"):
         ledger.statistic("statistics/late", MODEL)
     for name in ("popularity", "gram"):
-        for answer in (
-            lambda name: ledger.statistic(name, MODEL),
-            lambda name: ledger.unanswered(name, "quorum"),
-            lambda name: ledger.answer(name, {}),
-        ):
-            with pytest.raises(ValueError, match=r"not open|before the first"):
-                answer(f"statistics/{name}")
+        with pytest.raises(ValueError, match="before the first"):
+            ledger.statistic(f"statistics/{name}", MODEL)
+        with pytest.raises(ValueError, match="not open"):
+            ledger.unanswered(f"statistics/{name}", "quorum")
+        with pytest.raises(ValueError, match="not open"):
+            ledger.answer(f"statistics/{name}", {})
     assert ledger.record.statistics == {"statistics/popularity": MODEL}
     assert ledger.charges() == [charged, charged, charged, charge()]
 

@@ -196,9 +196,7 @@ class SecureNode:
         recipient = understood(bytes.fromhex, opening.recipient)
 
         def advert() -> tuple[bytes, OpenSession]:
-            purpose = self.policy.purpose(opening.metric)
-            if purpose is None:
-                raise PolicyViolationError("the config in force does not list this metric")
+            purpose = self.policy.purpose(opening.metric, opening.round)
             if opening.round != head.round:
                 raise PolicyViolationError("the opening is not what its envelope says")
             worker = self.worker(notes.announcement)
@@ -249,9 +247,7 @@ class SecureNode:
         """Return the reply to a leg of the open session, and the session as it is kept."""
         if (head.round, head.model_sha256) != (session.round, session.model_sha256):
             raise PolicyViolationError("the message is of another round or model than its session")
-        purpose = self.policy.purpose(session.metric)
-        if purpose is None:
-            raise PolicyViolationError("the config in force does not list this metric")
+        purpose = self.policy.purpose(session.metric, session.round)
         worker = self.worker(notes.announcement)
         consent = worker.consent(purpose)
         if consent.tag != session.consent_tag:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
+from homebody_privacy.errors import PolicyViolationError
 from homebody_privacy.lattice import Lattice
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Policy:
         lattice: Bound and step of one device's contribution; None for a laboratory reference
             without differential privacy, which promises nothing.
         purposes: Purpose of each metric the config lists.
+        statistics: Whether the config lists one-shot statistics.
     """
 
     config_sha256: str
@@ -32,6 +34,7 @@ class Policy:
     least: int
     lattice: Lattice | None
     purposes: Mapping[str, str] = field(default_factory=dict)
+    statistics: bool = False
 
     @classmethod
     def of(cls, config: "PrivacyConfig", *, reference: bool = False) -> Self:
@@ -45,6 +48,7 @@ class Policy:
             least=rules.min_nodes,
             lattice=None if reference else own,
             purposes={name: metric.purpose for name, metric in config.metrics.items()},
+            statistics=config.statistics is not None,
         )
 
     def bounds(self, clip_norm: float, bits: int) -> bool:
@@ -52,6 +56,20 @@ class Policy:
         told = (clip_norm, bits)
         return self.lattice is None or told == (self.lattice.clip_norm, self.lattice.bits)
 
-    def purpose(self, metric: str) -> str | None:
-        """Return what a session is for: training, or a metric's purpose; None for no metric."""
-        return self.purposes.get(metric) if metric else TRAINING
+    def purpose(self, metric: str, number: int) -> str:
+        """Return what a session is for: training, or a metric's purpose.
+
+        Args:
+            metric: Which figure; empty for an update or a statistic.
+            number: Round it is for; a statistic is before the first, in round 0.
+
+        Raises:
+            PolicyViolationError: If the config does not list the metric, or statistics.
+        """
+        if not metric:
+            if number == 0 and not self.statistics:
+                raise PolicyViolationError("the config in force does not list statistics")
+            return TRAINING
+        if metric not in self.purposes:
+            raise PolicyViolationError("the config in force does not list this metric")
+        return self.purposes[metric]

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from homebody_models.statistics.factor import clean_popularity, factor
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.statistics.space import Space, tail_weights
-from homebody_models.two_tower import TwoTower
 
 Array = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
@@ -58,18 +57,6 @@ def space_of(settings: StatisticsSettings, features: Array, broadcast: Array) ->
     return Space.of(popularity, features, weights, settings.head)
 
 
-def start_model(settings: StatisticsSettings, features: Array) -> TwoTower:
-    """Return the model whose parameters ``start_parameters`` makes."""
-    return TwoTower(
-        len(features),
-        features,
-        content=False,
-        dim=settings.rank,
-        history_decay=settings.history_decay,
-        repeat=settings.repeat,
-    )
-
-
 def start_parameters(
     settings: StatisticsSettings,
     features: Array,
@@ -79,7 +66,10 @@ def start_parameters(
     popularity_sigma: float,
     gram_sigma: float,
 ) -> Array:
-    """Turn released sums into the flat parameters of ``start_model``.
+    """Turn released sums into the flat parameters of a ``TwoTower`` without content.
+
+    Its width is ``settings.rank``, its decay ``settings.history_decay``. The model itself is not
+    named here: it draws examples, and nothing that handles noise may reach a generator.
 
     Args:
         settings: What was fixed before the run.

@@ -166,9 +166,10 @@ class Secure:
         number, metric = int(record["round"]), str(record.get("metric", ""))
         array = first.content.array_records[messages.MODEL][messages.PARAMETERS]
         update = first.metadata.message_type == MessageType.TRAIN
+        about = metric or str(record.get("statistic", ""))
         task = Task(
             step=Step.UPDATE if update else Step.FIGURES,
-            group=str(number) if update else f"{number}/{metric}",
+            group=f"{number}/{about}" if about else str(number),
             metric=metric,
             length=length,
             word_bits=_UPDATE_BITS if update else _FIGURE_BITS,
