@@ -14,7 +14,7 @@ from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
 from homebody_simulation.setup import Prepared
 from homebody_simulation.shipping import shipping_of
-from homebody_simulation.uploads import uploads
+from homebody_simulation.uploads import upload_bytes, uploads
 from homebody_simulation.utility_report import utility_report
 
 
@@ -53,13 +53,14 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     shipping = shipping_of(prepared)
     shipped = shipping.shipped.parameters
     utility = utility_report(prepared, shipping)
-    found = privacy_report(prepared)
+    found, sent = privacy_report(prepared), uploads(prepared)
     epsilon, privacy = found.epsilon, found.privacy
     report: dict[str, Any] = {
         "schema": "report/1",
         "run": folder.name,
         "recipe": spec.recipe,
         "refit": prepared.request.refit,
+        "passes": len(spec.statistics),
         "rounds": state.next_round - 1,
         "runtime": prepared.request.runtime,
         "seeded": prepared.request.seed is not None,
@@ -74,7 +75,8 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         "utility": utility,
         "curve": _curve(prepared, found),
         "cost": meter.per_device(),
-        "uploads": uploads(prepared),
+        "uploads": sent,
+        "upload_bytes": upload_bytes(sent),
         "devices_per_second": timing.devices_per_second(spec.cohort_size, spec.devices),
         "seconds": timing.seconds,
         "data": _data(prepared),

@@ -1,6 +1,8 @@
 """What a run shows in a terminal: a bar on a TTY, one plain line a round elsewhere."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -9,6 +11,7 @@ from rich.table import Table
 from homebody_client.bundles import open_model, read_public_key, trust_key
 from homebody_client.recommend import recommend
 from homebody_privacy.charges import round_up
+from homebody_server.run_spec import RunSpec
 from homebody_simulation.curve import Point
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.setup import Prepared
@@ -34,12 +37,20 @@ class LineProgress:
 
     def begin(self, prepared: Prepared) -> None:
         """Say what is about to happen."""
+        self._devices = prepared.spec.devices
         self._print(plan_line(prepared))
 
+    def statistic(self, name: str, answered: int) -> None:
+        """Write a line once everybody answered."""
+        if answered >= self._devices:
+            self._print(f"statistic={name} devices={answered}")
+
     def point(self, point: Point) -> None:
-        """Write the round's line."""
+        """Write the round's line; round 0 is the start that statistics gave."""
+        loss = "" if point.loss is None else f" loss={point.loss:.4f}"
         spent = "" if point.epsilon is None else f" eps_user={point.epsilon:.3f}"
-        self._print(f"round={point.round} loss={point.loss:.4f} ndcg@10={point.ndcg:.4f}{spent}")
+        quality = "" if point.ndcg is None else f" ndcg@10={point.ndcg:.4f}"
+        self._print(f"round={point.round}{loss}{quality}{spent}")
 
     def end(self) -> None:
         """Nothing to tidy."""
@@ -55,7 +66,7 @@ class BarProgress:
         """Draw on ``console``."""
         self._console = console
         self._bar = Progress(
-            TextColumn("round"),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
@@ -67,14 +78,25 @@ class BarProgress:
     def begin(self, prepared: Prepared) -> None:
         """Say what is about to happen and draw the bar."""
         self._console.print(plan_line(prepared), highlight=False, markup=False)
-        self._task = self._bar.add_task("", total=prepared.spec.rounds, figures="")
+        spec = prepared.spec
+        self._passes = {
+            one.name: self._bar.add_task(one.name, total=spec.devices, figures="devices")
+            for one in spec.statistics
+        }
+        self._round = self._bar.add_task(
+            "round", total=spec.rounds or 1, figures="", visible=spec.rounds > 0
+        )
         self._bar.start()
 
+    def statistic(self, name: str, answered: int) -> None:
+        """Move the bar of a statistic."""
+        self._bar.update(self._passes[name], completed=answered)
+
     def point(self, point: Point) -> None:
-        """Move the bar."""
+        """Move the bar of rounds."""
         spent = "" if point.epsilon is None else f"  ε {point.epsilon:.2f} (user)"
-        figures = f"ndcg@10 {point.ndcg:.4f}{spent}"
-        self._bar.update(self._task, completed=point.round, figures=figures)
+        quality = "" if point.ndcg is None else f"ndcg@10 {point.ndcg:.4f}"
+        self._bar.update(self._round, completed=point.round, figures=f"{quality}{spent}")
 
     def end(self) -> None:
         """Leave the bar where it is."""
@@ -87,8 +109,7 @@ def plan_line(prepared: Prepared) -> str:
     privacy = (
         "no differential privacy"
         if spec.ceiling is None
-        else f"user-level epsilon at most {spec.ceiling:g} at delta {spec.delta:g}, "
-        f"{spec.mechanism} with noise multiplier {round_up(spec.noise_multiplier, 4)}"
+        else f"user-level epsilon at most {spec.ceiling:g} at delta {spec.delta:g}{_noise(spec)}"
     )
     carried = (
         "; ray has no TLS and asks nobody who they are: its raylets see their shards, so a "
@@ -97,10 +118,29 @@ def plan_line(prepared: Prepared) -> str:
         else ""
     )
     return (
-        f"{prepared.folder.name}: {spec.devices:,} devices, cohort {spec.cohort_size} expected, "
-        f"{spec.rounds} rounds, {prepared.model.name} with {prepared.model.layout.size:,} "
-        f"parameters; {privacy}{carried}"
+        f"{prepared.folder.name}: {spec.devices:,} devices, {_steps(spec)}, "
+        f"{prepared.model.name} with {prepared.model.layout.size:,} parameters; {privacy}{carried}"
     )
+
+
+def _steps(spec: RunSpec) -> str:
+    """Return what a run does, in words."""
+    passes = f"{len(spec.statistics)} one-shot statistics" if spec.statistics else ""
+    if not spec.rounds:
+        return passes
+    rounds = f"cohort {spec.cohort_size} expected, {spec.rounds} rounds"
+    return f"{passes}, then {rounds}" if passes else rounds
+
+
+def _noise(spec: RunSpec) -> str:
+    """Return what noise a run adds, in words."""
+    sums = "".join(
+        f", {one.name} with noise multiplier {round_up(one.noise_multiplier, 4)}"
+        for one in spec.statistics
+    )
+    if not spec.rounds:
+        return sums
+    return f"{sums}, {spec.mechanism} with noise multiplier {round_up(spec.noise_multiplier, 4)}"
 
 
 def show_summary(run: SimulatedRun) -> None:
@@ -119,6 +159,13 @@ def show_summary(run: SimulatedRun) -> None:
         means = (cell["mean"] if isinstance(cell, dict) else cell for cell in cells)
         table.add_row(row["name"], *(f"{mean:.4f}" for mean in means))
     console.print(table)
+    if len(report["shipping"]["stages"]) > 1:
+        shipping = report["shipping"]
+        console.print(
+            f"devices get the {shipping['shipped']}: {shipping['why']}",
+            highlight=False,
+            markup=False,
+        )
     for purchase, figures in report["released"].items():
         told = ", ".join(
             f"{name} {figure['value']:.4f} ± {1.96 * figure['noise_sd']:.4f}"
@@ -132,12 +179,19 @@ def show_summary(run: SimulatedRun) -> None:
     own = report["utility"]["model"]["ndcg@10"]
     console.print(
         f"ndcg@10 {own['mean']:.4f} (95 % {own['low']:.4f} to {own['high']:.4f}) · "
-        f"bundle {report['bundle']['bytes'] / 1000:.0f} kB · {report['rounds']} rounds in "
+        f"bundle {report['bundle']['bytes'] / 1000:.0f} kB · {_done(report)} in "
         f"{report['seconds']:.0f} s · {_rate(report['devices_per_second'])} devices/s",
         highlight=False,
     )
     console.print(f"report  {run.folder / 'report.html'}", highlight=False, soft_wrap=True)
     console.print(f"bundle  {run.bundle}", highlight=False, soft_wrap=True)
+
+
+def _done(report: Mapping[str, Any]) -> str:
+    """Return what was released before the figures, in words."""
+    passes = report["passes"]
+    words = [f"{passes} statistics"] if passes else []
+    return " and ".join([*words, f"{report['rounds']} rounds"] if report["rounds"] else words)
 
 
 def show_device(run: SimulatedRun) -> None:

@@ -14,7 +14,7 @@ from homebody_client.host import Host, shard
 from homebody_client.node_app import NodeOpener
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
-from homebody_simulation.cost import Meter, metered
+from homebody_simulation.cost import Answered, Meter, metered
 from homebody_simulation.deploy_run import run_deploy
 from homebody_simulation.grid import CohortGrid, app_cohort
 from homebody_simulation.hosting import host_of, own_records
@@ -23,25 +23,23 @@ from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
 
 
-def run(prepared: Prepared, observe: Observer) -> Meter:
+def run(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
     """Train until the run ends, whatever ends it; the outcome stands in the run's folder.
 
     Args:
         prepared: The run.
         observe: Called with each release that is seen.
+        answered: Told how many devices answered a statistic, where that can be seen.
 
     Returns:
         What the devices' part cost; empty where the runtime cannot measure it.
     """
-    runtime: Callable[[Prepared, Observer], Meter] = {
-        "cohort": run_cohort,
-        "ray": run_ray,
-        "deploy": run_deploy,
-    }[prepared.request.runtime]
-    return runtime(prepared, observe)
+    if prepared.request.runtime == "cohort":
+        return run_cohort(prepared, observe, answered)
+    return (run_ray if prepared.request.runtime == "ray" else run_deploy)(prepared, observe)
 
 
-def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
+def run_cohort(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
     """Run both apps in this process, one node a device."""
     devices = prepared.spec.devices
     meter = Meter()
@@ -56,7 +54,7 @@ def run_cohort(prepared: Prepared, observe: Observer) -> Meter:
             shielded=False,
         )
         grid = CohortGrid(
-            metered(app_cohort(app), meter),
+            metered(app_cohort(app), meter, answered=answered),
             {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
             {RUN_FOLDER: str(prepared.folder.path)},
         )

@@ -26,6 +26,10 @@ class Progress(Protocol):
         """Training starts."""
         ...
 
+    def statistic(self, name: str, answered: int) -> None:
+        """So many devices answered a statistic."""
+        ...
+
     def point(self, point: Point) -> None:
         """A released model was looked at."""
         ...
@@ -40,6 +44,9 @@ class Silent:
 
     def begin(self, prepared: Prepared) -> None:
         """Ignore the start."""
+
+    def statistic(self, name: str, answered: int) -> None:
+        """Ignore a statistic."""
 
     def point(self, point: Point) -> None:
         """Ignore a point."""
@@ -174,7 +181,7 @@ def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     )
     progress.begin(prepared)
     try:
-        meter = runtimes.run(prepared, curve)
+        meter = runtimes.run(prepared, curve, progress.statistic)
     finally:
         progress.end()
     seconds = time.monotonic() - started
@@ -215,6 +222,8 @@ class _Spending:
         self._prepared = prepared
         self._coins = spec.ceiling is not None and spec.mechanism == "gaussian"
         self._decided = False
+        # A correlated run is paid before anything else, statistics too.
+        self._paid = 1 if spec.mechanism == "blt" and spec.rounds else 0
         if spec.ceiling is not None:
             tuned = [charge for _, charge in spec.tuning_charges()]
             passes = [one.charge() for one in spec.statistics]
@@ -224,7 +233,7 @@ class _Spending:
     def __call__(self, rounds: int) -> float | None:
         if self._forecast is None or self._failed():
             return None
-        return round_up(self._forecast.after(rounds), 3)
+        return round_up(self._forecast.after(max(rounds, self._paid)), 3)
 
     def _failed(self) -> bool:
         """Tell whether a round was void for who came: no credit is then taken for secret coins."""

@@ -4,6 +4,7 @@ A contribution has as many integers for every device, so that its length says no
 around it (keys, shares, signatures) come on top, and are measured where a run can measure them.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -28,20 +29,34 @@ def statistic_lengths(prepared: Prepared) -> dict[str, int]:
 
 
 def uploads(prepared: Prepared) -> list[dict[str, Any]]:
-    """Return what one device sends at most: for each kind, how often, and bytes each time."""
+    """Return what one device sends, by kind: bytes each time, how often at most, and expected."""
     spec = prepared.spec
-    found: list[dict[str, Any]] = [
-        {"what": f"statistic {name}", "times": 1, "bytes": WORD * length}
+    found = [
+        _kind(f"statistic {name}", WORD * length, most=1)
         for name, length in statistic_lengths(prepared).items()
     ]
     if spec.rounds:
-        vote = spec.count_multiplier is not None
-        times = spec.participation.joins if spec.mechanism == "blt" else spec.rounds
-        size = WORD * (prepared.model.layout.size + vote)
-        found.append({"what": "update of a round", "times": times, "bytes": size})
-    if spec.ceiling is None:
-        return found
-    for plan in spec.metrics:
-        size = FIGURE_WORD * plan.length
-        found.append({"what": f"figure {plan.name}", "times": plan.releases, "bytes": size})
+        found.append(
+            _kind(
+                "update of a round",
+                WORD * (prepared.model.layout.size + (spec.count_multiplier is not None)),
+                most=spec.participation.joins if spec.mechanism == "blt" else spec.rounds,
+                expected=spec.rounds * spec.cohort_size / spec.devices,
+            )
+        )
+    if spec.ceiling is not None:
+        found += [
+            _kind(f"figure {plan.name}", FIGURE_WORD * plan.length, most=plan.releases)
+            for plan in spec.metrics
+        ]
     return found
+
+
+def upload_bytes(kinds: Iterable[Mapping[str, Any]]) -> float:
+    """Return the bytes one device is expected to send over a run, of what ``uploads`` returns."""
+    return float(sum(kind["expected"] * kind["bytes"] for kind in kinds))
+
+
+def _kind(what: str, size: int, *, most: int, expected: float | None = None) -> dict[str, Any]:
+    often = float(most) if expected is None else expected
+    return {"what": what, "bytes": size, "times": most, "expected": often}

@@ -45,11 +45,7 @@ def utility_report(prepared: Prepared, shipping: Shipping) -> dict[str, Any]:
     ranked = {each.name: each.rank(task) for each in (*made.values(), *baselines)}
     found = {name: summarised(one, task) for name, one in ranked.items()}
     values = {each.name: _values(found[each.name]) for each in baselines}
-    if not prepared.request.refit:
-        validation = sample(prepared.split.validation)
-        values["popularity"]["validation_ndcg@10"] = look(
-            shelf.model, shelf.parameters, validation
-        )[1]
+    values["popularity"]["validation_ndcg@10"] = _validation(prepared, shelf)
     report: dict[str, Any] = {
         "task": task.kind,
         "task_in_words": _IN_WORDS[task.kind],
@@ -58,6 +54,7 @@ def utility_report(prepared: Prepared, shipping: Shipping) -> dict[str, Any]:
         "laboratory": _whose(prepared, shipping),
         "names": list(_NAMES),
         "model": _values(found[own.name]),
+        "validation": {"ndcg@10": _validation(prepared, own)},
         "stages": {name: _values(found[each.name]) for name, each in made.items()},
         "baselines": values,
         "rows": [_row(each, found[each.name]) for each in (*made.values(), *baselines)],
@@ -75,6 +72,14 @@ def utility_report(prepared: Prepared, shipping: Shipping) -> dict[str, Any]:
             for each, result in zip(first.values(), results.values(), strict=True)
         ]
     return report
+
+
+def _validation(prepared: Prepared, contender: Contender) -> float | None:
+    """Return ndcg@10 of the validation item as the curve has it; None where it is trained on."""
+    if prepared.request.refit:
+        return None
+    task = sample(prepared.split.validation)
+    return look(contender.model, contender.parameters, task)[1]
 
 
 def _whose(prepared: Prepared, shipping: Shipping) -> str:
