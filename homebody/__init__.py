@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from homebody_privacy.config import PrivacyConfig
     from homebody_simulation.api import simulate
     from homebody_simulation.baselines import baselines
+    from homebody_simulation.sweep_run import sweep
 
-__all__ = ["Device", "PrivacyConfig", "baselines", "simulate"]
+__all__ = ["Device", "PrivacyConfig", "baselines", "simulate", "sweep"]
 
 _WHERE = {
     "Device": "homebody_client.device",
     "PrivacyConfig": "homebody_privacy.config",
     "baselines": "homebody_simulation.baselines",
     "simulate": "homebody_simulation.api",
+    "sweep": "homebody_simulation.sweep_run",
 }
 
 

@@ -23,6 +23,7 @@ _EXTRAS = {
     "jinja2": "simulation",
     "numba": "simulation",
     "opacus": "simulation",
+    "PIL": "simulation",
     "polars": "simulation",
     "ray": "ray",
     "scipy": "simulation",
@@ -34,6 +35,7 @@ _EXTRAS = {
 _GROUPS = (
     ("homebody_simulation.cli", "simulate"),
     ("homebody_simulation.plan_cli", "plan"),
+    ("homebody_simulation.sweep_cli", "sweep"),
     ("homebody_simulation.baselines_cli", "baselines"),
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_simulation.deploy_cli", "train"),
@@ -47,6 +49,11 @@ _NESTED = (
 _JOINED = (("homebody_simulation.deploy_cli", "assign", "fleet"),)
 """Commands that stand in a group of another part."""
 _INTERRUPTED = 130
+_RESUMED = {
+    "simulate": " A run goes on with: homebody simulate --resume NAME",
+    "train": " A run goes on with: homebody train --fleet DIR --resume NAME",
+    "sweep": " A sweep goes on with: homebody sweep --out DIR --resume",
+}
 
 
 def main() -> None:
@@ -89,8 +96,7 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         result = _INTERRUPTED
     if result == _INTERRUPTED:  # typer turns an interrupt into this number
-        resumed = {"simulate": "simulate", "train": "train --fleet DIR"}.get(arguments[0])
-        fix = f" A run goes on with: homebody {resumed} --resume NAME" if resumed else ""
+        fix = _RESUMED.get(arguments[0], "") if arguments else ""
         Console(stderr=True).print(f"Interrupted.{fix}", markup=False)
     return result if isinstance(result, int) else 0
 

@@ -20,7 +20,7 @@ def loaded_after(statement: str) -> set[str]:
 
 
 def test_the_face_has_few_names_and_each_is_there() -> None:
-    assert homebody.__all__ == ["Device", "PrivacyConfig", "baselines", "simulate"]
+    assert homebody.__all__ == ["Device", "PrivacyConfig", "baselines", "simulate", "sweep"]
     for name in homebody.__all__:
         assert getattr(homebody, name).__name__ == name
 
