@@ -22,6 +22,7 @@ from homebody_client.participation_store import ParticipationStore
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.split import Split
+from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.zoo import ModelSpec
 from homebody_privacy import messages
 from homebody_privacy.blt import BltParameters, Participation, charged_sensitivity, fine_bits
@@ -32,10 +33,16 @@ from homebody_server.flower_app import run_rounds
 from homebody_server.replies import integers_of
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
+from homebody_server.statistic_plan import StatisticPass
 from homebody_simulation.grid import Cohort, CohortGrid, app_cohort
 
 DEVICES = 12
 STRATEGY = BltParameters(theta=(0.9, 0.4), omega=(0.3, 0.3))
+SETTINGS = StatisticsSettings(window=0.9, head=6, history_decay=0.9, rank=4)
+PASSES = (
+    StatisticPass(name="popularity", noise_multiplier=2.0, lattice_bits=16),
+    StatisticPass(name="gram", noise_multiplier=1.5, lattice_bits=16),
+)
 
 Work = list[tuple[Message, Context]]
 Answer = Callable[[Message, Message], Message | None]
@@ -228,6 +235,8 @@ class Builder:
         folder.write_json("run.json", {"spec": spec.to_dict()})
         folder.write_key(key)
         folder.save_state(TrainState(1, self.model.init(np.random.default_rng(0)), {}))
+        if spec.statistics:
+            np.save(folder.features_file, self.split.train.catalog.features, allow_pickle=False)
         own_record = spec.mechanism == "blt" if counted is None else counted
         host = Host(
             config=config,
@@ -266,7 +275,9 @@ class Builder:
             "lifetime": False,
             "deadline_s": 20.0,
         }
-        if own.get("mechanism") != "blt":
+        if own.get("statistics"):
+            usual["statistics_settings"] = SETTINGS
+        if own.get("mechanism") != "blt" or own.get("rounds") == 0:
             return usual
         rules = {"rounds": 4, "cohort_size": 3, "min_separation": 2, "max_rounds_per_device": 2}
         chosen = {name: own.get(name, value) for name, value in rules.items()}
@@ -286,24 +297,32 @@ class Builder:
 
 def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
     """Return the config that allows what a spec does, and no more; ``base`` for a reference."""
-    if spec.ceiling is None:
+    if spec.ceiling is None and not spec.statistics:
         return base
     blt = spec.mechanism == "blt"
     values = base.model_dump(by_alias=True)
+    settings = spec.statistics_settings
+    if settings is not None:
+        values["statistics"] = {
+            "recipe": spec.recipe,
+            "window": settings.window,
+            "head": settings.head,
+            **{f"{one.name}_multiplier": one.noise_multiplier or None for one in spec.statistics},
+        }
     values["dp"] |= {
         "mechanism": spec.mechanism,
         "sampling": "none" if blt else "poisson",
         "amplification": not blt,
         "clip_norm": spec.clip_norm,
         "adaptive_clip": spec.count_multiplier is not None,
-        "rounds": spec.rounds,
+        "rounds": spec.rounds or 1,
         "min_separation": spec.min_separation,
-        "max_rounds_per_device": spec.participation.max_rounds,
+        "max_rounds_per_device": spec.max_rounds_per_device or spec.rounds or 1,
         "cohort_size": spec.cohort_size,
         "cohort_cap": spec.cohort_cap,
-        "epsilon_max": spec.ceiling,
-        "noise_multiplier": spec.noise_multiplier,
-        "blt": {"theta": spec.theta, "omega": spec.omega} if blt else None,
+        "epsilon_max": spec.ceiling or base.dp.epsilon_max,
+        "noise_multiplier": spec.noise_multiplier or None,
+        "blt": {"theta": spec.theta, "omega": spec.omega} if blt and spec.theta else None,
     }
     values["metrics"] = {
         metric.name: {
