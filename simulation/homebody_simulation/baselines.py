@@ -39,7 +39,7 @@ class BaselineRow:
         kind: ``new`` or ``again``; the two are never averaged.
         setting: The setting that validation preferred.
         tried: Settings it was chosen among.
-        validation: Mean ndcg@10 of validation items with that setting.
+        validation: Mean ndcg@10 of validation items with that setting; None without a choice.
         evaluation: Full ranking of the test.
         sampled: Ranking against published negatives, for comparison only; None without a list.
         seconds: Fitting, choosing and fitting again, all tasks together.
@@ -50,7 +50,7 @@ class BaselineRow:
     kind: Kind
     setting: Mapping[str, float]
     tried: int
-    validation: float
+    validation: float | None
     evaluation: Evaluation
     sampled: Sampled | None
     seconds: float

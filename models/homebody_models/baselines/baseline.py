@@ -12,6 +12,9 @@ from homebody_models.metrics import Scores
 Setting = Mapping[str, float]
 """Values of a baseline's settings by name. Public."""
 
+Axes = Mapping[str, tuple[float, ...]]
+"""Values to try of each setting. The search starts from the first of each."""
+
 Array = npt.NDArray[np.float32]
 
 
@@ -28,8 +31,8 @@ class Baseline(Protocol):
         """What it is, in words, for the rows of a table."""
         ...
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:
-        """Return the settings to choose from, at least one; of the data only its kind counts."""
+    def axes(self, train: Interactions) -> Axes:
+        """Return the settings to choose, in order; of the data only its kind counts."""
         ...
 
     def fit_each(
@@ -39,7 +42,7 @@ class Baseline(Protocol):
 
         Args:
             train: Histories to learn from. Secret.
-            settings: Settings of the grid.
+            settings: Settings, one value of each axis.
             seed: Draws initial values and batches, where there are any.
         """
         ...
@@ -73,9 +76,9 @@ def recency(
     return weights
 
 
-def own_again(repeats: bool) -> tuple[float, ...]:  # noqa: FBT001 a fact of the data
-    """Return the grid of ``repeat``: what a device's own recent choices add to their scores."""
-    return (0.0, 0.3, 1.0, 10.0) if repeats else (0.0,)
+def own_again(train: Interactions) -> Axes:
+    """Return the axis ``repeat``, what own recent choices add, where they may come again."""
+    return {"repeat": (1.0, 0.0, 0.3, 10.0)} if train.repeats else {}
 
 
 OWN_DECAY = 0.98

@@ -12,7 +12,9 @@ from typing import Final
 import numpy as np
 
 from homebody_models.baselines.baseline import Baseline, Setting
+from homebody_models.baselines.ials import Ials
 from homebody_models.baselines.linear import EASE, EASE_RECENCY, EASE_WINDOWED, ItemKnn
+from homebody_models.baselines.next_item import NextItem
 from homebody_models.baselines.simple import Bestsellers, LocalOnly, Rules
 from homebody_models.metrics import Scores, ndcg, target_ranks
 from homebody_models.split import Kind, Split, Task
@@ -25,6 +27,8 @@ _ALL: Final[tuple[Baseline, ...]] = (
     EASE,
     EASE_RECENCY,
     EASE_WINDOWED,
+    Ials(),
+    NextItem(),
 )
 BASELINES: Final = MappingProxyType({baseline.name: baseline for baseline in _ALL})
 NAMES: Final = tuple(BASELINES)
@@ -44,7 +48,8 @@ class Chosen:
         kind: The task the setting was chosen for; on ``new`` the history is hidden.
         setting: The setting.
         tried: Settings it was chosen among.
-        validation: Mean ndcg@10 of the validation items, on at most 2,000 devices.
+        validation: Mean ndcg@10 of the validation items, on at most 2,000 devices; None where
+            there was nothing to choose.
         scores: Fitted on all but the last event of each device. Secret.
         seconds: How long fitting and choosing took.
     """
@@ -54,7 +59,7 @@ class Chosen:
     kind: Kind
     setting: Setting
     tried: int
-    validation: float
+    validation: float | None
     scores: Scores = field(repr=False)
     seconds: float
 
@@ -89,37 +94,62 @@ def choose(split: Split, names: Sequence[str] = NAMES, *, seed: int = 0) -> tupl
 
 
 def _choose(baseline: Baseline, split: Split, tasks: Sequence[Task], seed: int) -> list[Chosen]:
-    """Choose one baseline's setting for each task."""
+    """Choose one baseline's setting for each task, and fit it again."""
     tasks = [t for t in tasks if t.kind == "again" or baseline.name != LocalOnly().name]
     if not tasks:
         return []
     started = time.perf_counter()
-    grid = baseline.grid(split.train)
-    samples = [_sample(task) for task in tasks]
-    found = np.array(
-        [
-            [quality(scores, sample) for sample in samples]
-            for scores in baseline.fit_each(split.train, grid, seed=seed)
-        ]
-    )
-    best = [int(row) for row in found.argmax(axis=0)]
-    distinct = sorted(set(best))
-    refitted = baseline.fit_each(split.refit, [grid[row] for row in distinct], seed=seed)
-    fitted = dict(zip(distinct, refitted, strict=True))
+    search = _Search(baseline, split, [_sample(task) for task in tasks], seed)
+    best = [search.best(column) for column in range(len(tasks))]
+    fitted = {}
+    for key in dict.fromkeys(tuple(setting.items()) for setting in best):
+        (fitted[key],) = baseline.fit_each(split.refit, [dict(key)], seed=seed)
     seconds = time.perf_counter() - started
     return [
         Chosen(
             name=baseline.name,
             note=baseline.note,
             kind=task.kind,
-            setting=grid[row],
-            tried=len(grid),
-            validation=float(found[row, column]),
-            scores=fitted[row],
+            setting=setting,
+            tried=max(1, len(search.found)),
+            validation=search.found.get(tuple(setting.items()), (None, None))[column],
+            scores=fitted[tuple(setting.items())],
             seconds=seconds,
         )
-        for column, (task, row) in enumerate(zip(tasks, best, strict=True))
+        for column, (task, setting) in enumerate(zip(tasks, best, strict=True))
     ]
+
+
+class _Search:
+    """Settings tried on validation, one axis after the other, with what they reached.
+
+    Attributes:
+        found: Mean ndcg@10 on each task, by the values of a setting.
+    """
+
+    def __init__(self, baseline: Baseline, split: Split, tasks: Sequence[Task], seed: int) -> None:
+        self.found: dict[tuple[tuple[str, float], ...], tuple[float, ...]] = {}
+        self._baseline = baseline
+        self._split = split
+        self._tasks = tasks
+        self._seed = seed
+
+    def best(self, column: int) -> Setting:
+        """Return the setting that a task prefers; where there is no choice, without a look."""
+        axes = self._baseline.axes(self._split.train)
+        setting = {name: values[0] for name, values in axes.items()}
+        for name, values in axes.items():
+            line = [{**setting, name: value} for value in values]
+            self._try(line)
+            setting = max(line, key=lambda tried: self.found[tuple(tried.items())][column])
+        return setting
+
+    def _try(self, settings: Sequence[Setting]) -> None:
+        new = [setting for setting in settings if tuple(setting.items()) not in self.found]
+        fitted = self._baseline.fit_each(self._split.train, new, seed=self._seed)
+        for setting, scores in zip(new, fitted, strict=True):
+            reached = tuple(quality(scores, task) for task in self._tasks)
+            self.found[tuple(setting.items())] = reached
 
 
 def quality(scores: Scores, task: Task) -> float:

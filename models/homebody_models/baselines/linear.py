@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from homebody_models.baselines.baseline import OWN_DECAY, Array, Setting, own_again, recency
+from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, own_again, recency
 from homebody_models.baselines.gram import Head, gram, head_of
 from homebody_models.interactions import Interactions
 from homebody_models.metrics import Scores
@@ -55,10 +54,9 @@ class ItemKnn:
     name: str = "item-knn"
     note: str = "nearest items by cosine similarity"
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:
+    def axes(self, train: Interactions) -> Axes:
         """Return numbers of neighbours; 0 keeps all."""
-        kept = (50.0, 200.0, 0.0)
-        return _grid(neighbours=kept, repeat=own_again(train.repeats))
+        return {"neighbours": (200.0, 50.0, 0.0), **own_again(train)}
 
     def fit_each(
         self,
@@ -78,7 +76,7 @@ class ItemKnn:
             if setting["neighbours"] != kept:
                 kept = setting["neighbours"]
                 matrix = _nearest(cosine, int(kept))
-            yield Linear(head, matrix, 1.0, setting["repeat"])
+            yield Linear(head, matrix, 1.0, setting.get("repeat", 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +92,19 @@ class Ease:
         note: What it is, in words.
         windows: Weights of a pair relative to one a step closer; empty for plain counts.
         ridges: Ridge terms to choose from.
-        decays: Recency decays of a history in ranking to choose from.
+        decays: Recency decays of a history in ranking; empty where each item counts the same.
     """
 
     name: str
     note: str
     windows: tuple[float, ...] = ()
     ridges: tuple[float, ...]
-    decays: tuple[float, ...] = (1.0,)
+    decays: tuple[float, ...] = ()
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:
-        """Return every combination, those of one matrix beside each other."""
-        repeats = own_again(train.repeats)
-        if not self.windows:
-            return _grid(ridge=self.ridges, decay=self.decays, repeat=repeats)
-        return _grid(window=self.windows, ridge=self.ridges, decay=self.decays, repeat=repeats)
+    def axes(self, train: Interactions) -> Axes:
+        """Return windows, ridges and decays, where there is more than one."""
+        axes = {"window": self.windows, "ridge": self.ridges, "decay": self.decays}
+        return {**{name: tried for name, tried in axes.items() if tried}, **own_again(train)}
 
     def fit_each(
         self,
@@ -128,7 +124,7 @@ class Ease:
             if setting["ridge"] != ridge:
                 ridge = setting["ridge"]
                 matrix = _ease(pairs, ridge)
-            yield Linear(head, matrix, setting["decay"], setting["repeat"])
+            yield Linear(head, matrix, setting.get("decay", 1.0), setting.get("repeat", 0.0))
 
 
 def _ease(pairs: npt.NDArray[np.float64], ridge: float) -> Array:
@@ -147,18 +143,19 @@ def _nearest(similarity: Array, kept: int) -> Array:
     return np.where(similarity >= least, similarity, np.float32(0.0))
 
 
-def _grid(**values: tuple[float, ...]) -> tuple[Setting, ...]:
-    """Return every combination of named values; the last name varies fastest."""
-    return tuple(dict(zip(values, point, strict=True)) for point in product(*values.values()))
-
-
-EASE = Ease(name="ease", note="EASE, each item of a history counts the same",
-            ridges=(100.0, 300.0, 1000.0))  # fmt: skip
+EASE = Ease(
+    name="ease", note="EASE, each item of a history counts the same", ridges=(300.0, 100.0, 1000.0)
+)
 EASE_RECENCY = Ease(
-    name="ease-recency", note="EASE, newer items of a history count more",
-    ridges=(100.0, 300.0, 1000.0), decays=(0.6, 0.8, 0.9, 0.97),
-)  # fmt: skip
+    name="ease-recency",
+    note="EASE, newer items of a history count more",
+    ridges=(300.0, 100.0, 1000.0),
+    decays=(0.8, 0.6, 0.9, 0.97),
+)
 EASE_WINDOWED = Ease(
-    name="ease-windowed", note="EASE on pairs weighted by how close a device chose them",
-    windows=(0.6, 0.8, 0.9, 0.95), ridges=(1.0, 3.0, 10.0), decays=(0.6, 0.7, 0.8, 0.9, 0.97),
-)  # fmt: skip
+    name="ease-windowed",
+    note="EASE on pairs weighted by how close a device chose them",
+    windows=(0.9, 0.8, 0.95, 0.6),
+    ridges=(3.0, 1.0, 10.0),
+    decays=(0.8, 0.7, 0.9, 0.5, 0.3, 0.97),
+)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from homebody_models.baselines.baseline import OWN_DECAY, Array, Setting, counts, recency
+from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, counts, recency
 from homebody_models.interactions import Interactions
 from homebody_models.local_recency import LocalRecency
 from homebody_models.metrics import Scores
@@ -21,9 +21,9 @@ class Bestsellers:
     name: str = "popularity"
     note: str = "the same list for all; no differential privacy"
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:  # noqa: ARG002 protocol
-        """Return the one setting."""
-        return ({},)
+    def axes(self, train: Interactions) -> Axes:  # noqa: ARG002 protocol
+        """Return nothing: there is nothing to choose."""
+        return {}
 
     def fit_each(
         self,
@@ -45,9 +45,9 @@ class LocalOnly:
     name: str = "local-only"
     note: str = "the device's own recent choices; nothing is shared, nothing learned from others"
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:  # noqa: ARG002 protocol
+    def axes(self, train: Interactions) -> Axes:  # noqa: ARG002 protocol
         """Return the decays of a choice's weight."""
-        return tuple({"decay": decay} for decay in (0.9, 0.95, 0.98, 0.99, 1.0))
+        return {"decay": (0.98, 0.9, 0.95, 0.99, 1.0)}
 
     def fit_each(
         self,
@@ -74,9 +74,9 @@ class Rules:
     name: str = "rules"
     note: str = "by hand: own recent choices, then bestsellers of the categories chosen lately"
 
-    def grid(self, train: Interactions) -> tuple[Setting, ...]:
-        """Return how much a device's own choices add; only where they may come again."""
-        return tuple({"repeat": repeat} for repeat in ((0.0, 100.0) if train.repeats else (0.0,)))
+    def axes(self, train: Interactions) -> Axes:
+        """Return how much a device's own choices add, where they may come again."""
+        return {"repeat": (100.0, 0.0)} if train.repeats else {}
 
     def fit_each(
         self,
@@ -92,7 +92,7 @@ class Rules:
         popular = counts(train)
         popular /= max(popular.max(initial=0.0), 1.0)
         for setting in settings:
-            yield _Rules(shelf, popular.astype(np.float32), setting["repeat"])
+            yield _Rules(shelf, popular.astype(np.float32), setting.get("repeat", 0.0))
 
 
 @dataclass(frozen=True, slots=True)
