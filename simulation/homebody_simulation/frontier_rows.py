@@ -63,7 +63,7 @@ class RunFigures:
         floor: The same of popularity.
         released: ndcg@10 that devices sent, noised and charged; None where none was asked for.
         spent: User-level epsilon of everything released; None without differential privacy.
-        noise: Noise multiplier of the rounds, or of the largest statistic where there are none.
+        noise: Noise multiplier of what was shipped: of the rounds, or of the statistic of pairs.
         upload_bytes: Bytes that one device is expected to send over the run.
         model_digest: SHA-256 of the model.
     """
@@ -95,16 +95,16 @@ class RunFigures:
         return cls(
             point=point,
             mechanism=epsilon and epsilon["user"]["mechanism"],
-            recipe=str(report.get("recipe") or point.recipe or "rounds"),
+            recipe=report["recipe"],
             ndcg=Interval(mean=ndcg["mean"], low=ndcg["low"], high=ndcg["high"]),
             hit=utility["model"]["hit@10"]["mean"],
             coverage=utility["model"]["coverage@10"],
-            validation=_validation(report),
+            validation=utility["validation"]["ndcg@10"],
             floor=utility["baselines"]["popularity"]["validation_ndcg@10"],
             released=_released(report),
             spent=epsilon and epsilon["user"]["spent"],
             noise=_noise(report),
-            upload_bytes=_upload(report),
+            upload_bytes=report["upload_bytes"],
             model_digest=report["digests"]["model"],
         )
 
@@ -120,14 +120,6 @@ class RunFigures:
         return cls(point=point, ndcg=ndcg, **kept)
 
 
-def _validation(report: Mapping[str, Any]) -> float | None:
-    known: Mapping[str, float] | None = report["utility"].get("validation")
-    if known:
-        return known["ndcg@10"]
-    last: float | None = report["curve"][-1]["ndcg@10"] if report["curve"] else None
-    return last
-
-
 def _released(report: Mapping[str, Any]) -> float | None:
     """Return the best of the figures devices sent: by it, what was shipped was chosen."""
     sent = [
@@ -139,26 +131,14 @@ def _released(report: Mapping[str, Any]) -> float | None:
 
 
 def _noise(report: Mapping[str, Any]) -> float | None:
+    """Return the noise behind what was shipped: of the rounds, or of the statistic of pairs."""
     privacy = report["privacy"]
     if not privacy:
         return None
-    statistics = privacy.get("statistics") or {}
-    if report["rounds"] == 0 and "gram" in statistics:
-        return float(statistics["gram"])
+    passes = {each["name"]: each["noise_multiplier"] for each in privacy["statistics"]}
+    if "gram" in passes and (report["rounds"] == 0 or report["shipping"]["shipped"] == "start"):
+        return float(passes["gram"])
     return float(privacy["noise_multiplier"])
-
-
-def _upload(report: Mapping[str, Any]) -> float | None:
-    """Return the bytes one device sends in a whole run, in expectation."""
-    cost = report["cost"]
-    if not cost:
-        return None
-    if "upload_bytes" in cost:
-        return float(cost["upload_bytes"])
-    if not report["privacy"]:
-        return None
-    share = report["privacy"]["cohort_size"] / report["data"]["devices"]
-    return float(cost["up_bytes"] * report["rounds"] * share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

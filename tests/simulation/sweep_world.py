@@ -46,14 +46,15 @@ def report(
     user = {"mechanism": "blt", "spent": epsilon}
     return {
         "epsilon": None if epsilon is None else {"user": user, "record": None},
-        "privacy": None if epsilon is None else {"noise_multiplier": 3.0, "cohort_size": 10},
+        "recipe": "rounds",
+        "shipping": {"shipped": "end"},
+        "privacy": None if epsilon is None else {"noise_multiplier": 3.0, "statistics": []},
         "released": {},
         "rounds": 4,
-        "cost": {"up_bytes": 1000.0},
-        "data": {"devices": 40},
-        "curve": [{"round": 4, "ndcg@10": validation}],
+        "upload_bytes": 1000.0,
         "utility": {
             "task": "new",
+            "validation": {"ndcg@10": validation},
             "model": {"ndcg@10": around, "hit@10": around, "coverage@10": 0.5},
             "baselines": {"popularity": {"validation_ndcg@10": 0.05}},
         },

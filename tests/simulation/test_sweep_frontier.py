@@ -18,10 +18,10 @@ from homebody_privacy.errors import InvalidFileError
 from homebody_simulation.frontier import COLUMNS, Frontier
 from homebody_simulation.frontier_chart import frontier_chart
 from homebody_simulation.frontier_page import render
-from homebody_simulation.frontier_rows import Interval, combined, knee_of
+from homebody_simulation.frontier_rows import Interval, RunFigures, combined, knee_of
 from homebody_simulation.sweep_console import table_of
 
-from .sweep_world import frontier, report
+from .sweep_world import frontier, one, report
 
 VALUES: dict[float | None, float] = {1.0: 0.06, 2.0: 0.095, 4.0: 0.1, 8.0: 0.099, None: 0.12}
 SHARES = st.floats(0.0, 1.0)
@@ -203,10 +203,16 @@ def test_the_table_has_the_columns_of_a_sweep() -> None:
     assert list(table.columns[0].cells)[4:] == ["popularity", "no-dp", "ease-windowed"]
 
 
-def test_upload_is_that_of_the_whole_run() -> None:
+@pytest.mark.parametrize(
+    ("rounds", "shipped", "noise"), [(4, "end", 3.0), (4, "start", 0.6), (0, "start", 0.6)]
+)
+def test_the_noise_shown_is_that_behind_what_was_shipped(
+    rounds: int, shipped: str, noise: float
+) -> None:
     made: dict[str, Any] = report()
-    found = frontier({4.0: 0.1, 8.0: 0.1, None: 0.1}).runs[0]
-    # 4 rounds of 1,000 bytes, and one device of four joins each.
-    assert found.upload_bytes == 1000.0
-    made["cost"]["upload_bytes"] = 77.0
-    assert type(found).of(found.point, made).upload_bytes == 77.0
+    made["privacy"]["statistics"] = [
+        {"name": "popularity", "noise_multiplier": 1.9},
+        {"name": "gram", "noise_multiplier": 0.6},
+    ]
+    made["rounds"], made["shipping"]["shipped"] = rounds, shipped
+    assert RunFigures.of(one(4.0), made).noise == noise

@@ -4,11 +4,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from homebody_privacy.closed_form import gaussian_epsilon
 from homebody_privacy.errors import (
     HomebodyError,
     InfeasibleError,
@@ -17,6 +19,8 @@ from homebody_privacy.errors import (
     PolicyViolationError,
     UsageError,
 )
+from homebody_privacy.ledger import read_ledger
+from homebody_server.run_spec import accounted_delta
 from homebody_simulation.frontier import Frontier
 from homebody_simulation.sweep_grid import Grid
 from homebody_simulation.sweep_run import begin, carry_out, sweep
@@ -118,6 +122,16 @@ def test_fewer_than_one_process_is_refused(begun: Path) -> None:
         carry_out(begun, jobs=0)
 
 
+def trained(folder: Path, grid: Grid, config: Path) -> tuple[Frontier, list[Mapping[str, Any]]]:
+    """Carry a sweep out in this process; return it and what its workers would have told."""
+    begin(folder, grid, config)
+    told: list[Mapping[str, Any]] = []
+    for point in [*map(asdict, grid.points()), None]:
+        piece = {"folder": str(folder), "grid": grid.to_dict(), "name": "x", "point": point}
+        work(json.loads(json.dumps(piece)), told.append)
+    return carry_out(folder, jobs=1), told  # nothing is left to do
+
+
 def test_the_runs_of_a_sweep_are_runs_like_any_other(tmp_path: Path, small_config: Path) -> None:
     grid = Grid(
         data="synthetic",
@@ -127,21 +141,49 @@ def test_the_runs_of_a_sweep_are_runs_like_any_other(tmp_path: Path, small_confi
         rounds=1,
         cohort=40,
     )
-    folder = tmp_path / "s"
-    begin(folder, grid, small_config)
-    told: list[Mapping[str, Any]] = []
-    points: list[dict[str, Any] | None] = [
-        {"epsilon": p.epsilon, "model": p.model, "mechanism": None, "recipe": None, "seed": p.seed}
-        for p in grid.points()
-    ]
-    for point in [*points, None]:
-        piece = {"folder": str(folder), "grid": grid.to_dict(), "name": "x", "point": point}
-        work(json.loads(json.dumps(piece)), told.append)
-    frontier = carry_out(folder, jobs=1)  # nothing is left to do
+    frontier, told = trained(tmp_path / "s", grid, small_config)
     assert [answer["round"] for answer in told if "round" in answer] == [1, 1]
-    report = json.loads((folder / "runs/eps8-two-tower-s5/report.json").read_text("utf-8"))
+    file = tmp_path / "s/runs/eps8-two-tower-s5/report.json"
+    report = json.loads(file.read_text("utf-8"))
     assert frontier.runs[0].ndcg.mean == report["utility"]["model"]["ndcg@10"]["mean"]
     assert report["utility"]["test_opened"] == 1
     assert {row.name for row in frontier.rows} >= {"popularity", "two-tower", "ease-windowed"}
     assert frontier.runs[0].spent is not None
     assert frontier.runs[0].spent <= 8.0
+    assert frontier.price is None
+
+
+def test_a_private_sweep_says_what_its_runs_and_the_final_one_cost(
+    tmp_path: Path, correlated_config: Path
+) -> None:
+    grid = Grid(
+        data="synthetic",
+        options={"devices": 40, "items": 20},
+        epsilons=(4.0, 8.0),
+        seeds=(1,),
+        tuning="private",
+    )
+    frontier, _ = trained(tmp_path / "s", grid, correlated_config)
+    chosen = frontier.chosen()[0].point.name
+    spent = {
+        name: [
+            c.squared_loss
+            for c in read_ledger(tmp_path / "s/runs" / name / "ledger.jsonl")[0].charges()
+        ]
+        for name in names(grid)
+    }
+    swept = sum(map(sum, spent.values()))
+    final = sum(spent[chosen])
+    delta = accounted_delta(1e-3)
+    assert frontier.price is not None
+    price = frontier.price
+    # Nothing is sampled, so that mu adds up as squares.
+    assert price["epsilon_tuning"] == pytest.approx(gaussian_epsilon(swept**0.5, delta), abs=0.02)
+    truth = gaussian_epsilon((swept + final) ** 0.5, delta)
+    assert truth <= price["epsilon_total"]
+    training = spent[chosen][0]  # the whole run; figures follow
+    assert (price["tuning_runs"] - 1) * training < swept <= price["tuning_runs"] * training
+    assert not price["allowed"]
+    assert f"dp.tuning_runs = {price['tuning_runs']} " in price["words"]
+    assert price["words"] in (tmp_path / "s/frontier.html").read_text("utf-8").replace("&#34;", '"')
+    assert not [row for row in frontier.rows if row.kind == "no-dp"]
