@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from homebody_models.statistics.settings import StatisticsSettings, settings_for
+from homebody_models.statistics.space import packed_length
 from homebody_privacy.charges import Charge
 from homebody_privacy.closed_form import gaussian_mu
 from homebody_privacy.config import PrivacyConfig
@@ -44,10 +45,9 @@ class StatisticsPlan:
         return found
 
     def longest(self, items: int, features: int) -> dict[str, int]:
-        """Return the most entries each released sum may have, by name."""
-        head = min(self.settings.head, items)
-        size = head + (features + 1 if head < items else 0)
-        return {"popularity": items, "gram": size * (size + 1) // 2}
+        """Return how many entries each released sum has, by name."""
+        del features
+        return {"popularity": items, "gram": packed_length(min(self.settings.head, items))}
 
 
 def plan_statistics(

@@ -443,7 +443,7 @@ def test_noise_has_the_scale_that_is_charged_and_another_scale_is_noticed(
     make_world: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = noise_of(make_world, "honest")
-    assert len(honest) > 150
+    assert len(honest) > 100
     assert not deviates(honest)
     assert abs(float(honest.mean())) < 4.0 / np.sqrt(len(honest))
 

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from homebody_models.statistics.space import Space
+from homebody_models.statistics.space import Space, packed_place
 
 Vector = npt.NDArray[np.float64]
 
 EVENTS: Final = 1_024
-"""Newest events a device looks at: a longer history costs a square of its length."""
+"""Newest events on the head that a device looks at: it works the square of their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,61 +43,44 @@ def popularity_statistic(history: npt.NDArray[np.integer]) -> Sparse:
 
 
 def gram_statistic(history: npt.NDArray[np.integer], space: Space, window: float) -> Sparse:
-    """Return a device's windowed Gram matrix in a space, packed.
+    """Return which items of the head a device chose close to each other, packed.
 
-    With X the one-hot rows of the history in order and K[s, t] = window ** |s - t|, it is
-    Q^T X^T K X Q / |X^T K X|: pairs of items weighted by how close the device chose them.
+    A pair of events d steps apart weighs ``window ** d / (1 + d)``; the weights of a pair of
+    different items add up, and the whole is divided by its norm. There is no diagonal and no item
+    outside the head: neither is used afterwards, and either would take its part of the norm from
+    the pairs. That the weight falls slowly, without a length of its own, fits sessions short and
+    long.
 
     Args:
         history: Item indices, oldest first. Secret.
         space: Where the matrix lies. Public.
-        window: Weight of a pair relative to one a step closer, in (0, 1]. Public.
+        window: Weight that a step further costs beyond the harmonic one, in (0, 1]; 1 for none.
+            Public.
 
     Guarantees:
-        The norm is at most 1, as the columns of the space are orthonormal and the packing keeps
-        norms; 0 for an empty history.
+        The norm is 1, or 0 where a history has no two different items of the head.
     """
-    items, weights = _weights(np.asarray(history[-EVENTS:], np.int64), window)
-    if not len(items):
+    place = space.place[np.asarray(history, np.int64)]
+    steps = np.flatnonzero(place >= 0)[-EVENTS:]
+    items, weights = _pairs(place[steps], steps, window)
+    rows, columns = np.triu_indices(len(items), 1)
+    values = weights[rows, columns]
+    total = np.linalg.norm(values)
+    if not total > 0.0:  # fewer than two items, or further apart than a float reaches
         return Sparse(np.zeros(0, np.int64), np.zeros(0))
-    weights /= np.linalg.norm(weights)
-    place = space.place[items]
-    in_head, in_tail = np.flatnonzero(place >= 0), np.flatnonzero(place < 0)
-    own = place[in_head]
-    content = space.tail[items[in_tail]]  # (tail items, c)
-    h, c = len(space.head), content.shape[1]
-    width = len(own) + (c if len(in_tail) else 0)
-    block = np.empty((width, width))
-    block[: len(own), : len(own)] = weights[np.ix_(in_head, in_head)]
-    if len(in_tail):
-        cross = weights[np.ix_(in_head, in_tail)] @ content
-        block[: len(own), len(own) :] = cross
-        block[len(own) :, : len(own)] = cross.T
-        block[len(own) :, len(own) :] = content.T @ weights[np.ix_(in_tail, in_tail)] @ content
-    at = np.concatenate((own, np.arange(h, h + c) if len(in_tail) else np.zeros(0, np.int64)))
-    rows, columns = np.triu_indices(width)
-    values = block[rows, columns] * np.where(rows == columns, 1.0, np.sqrt(2.0))
-    return Sparse(_packed(at[rows], at[columns], space.size), values)
+    return Sparse(packed_place(items[rows], items[columns], space.size), values / total)
 
 
-def _weights(items: npt.NDArray[np.int64], window: float) -> tuple[npt.NDArray[np.int64], Vector]:
+def _pairs(
+    items: npt.NDArray[np.int64], steps: npt.NDArray[np.int64], window: float
+) -> tuple[npt.NDArray[np.int64], Vector]:
     """Return the distinct items, ascending, and the weight of each pair of them."""
-    distinct, slot = np.unique(items, return_inverse=True)
-    steps = np.arange(len(items), dtype=np.float64)
-    pairs = window ** np.abs(steps[:, None] - steps)
-    if len(distinct) == len(items):
-        order = np.argsort(slot)
-        return distinct, pairs[np.ix_(order, order)]
-    summed = np.zeros((len(distinct), len(items)))
-    np.add.at(summed, slot, pairs)  # an item chosen twice adds up, on both sides
-    weights = np.zeros((len(distinct), len(distinct)))
-    np.add.at(weights, slot, np.ascontiguousarray(summed.T))
+    order = np.argsort(items, kind="stable")
+    distance = np.abs(steps[order, None] - steps[order]).astype(np.float64)
+    weights = 1.0 / (1.0 + distance)
+    if window < 1.0:
+        weights *= window**distance
+    distinct, first = np.unique(items[order], return_index=True)
+    if len(distinct) < len(items):  # an item chosen twice adds up, on both sides
+        weights = np.add.reduceat(np.add.reduceat(weights, first, axis=0), first, axis=1)
     return distinct, weights
-
-
-def _packed(
-    rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], size: int
-) -> npt.NDArray[np.int64]:
-    """Return positions in a packed matrix; rows are at most columns."""
-    place: npt.NDArray[np.int64] = rows * size - rows * (rows - 1) // 2 + (columns - rows)
-    return place

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.statistics.bilinear import fit_bilinear
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.statistics.space import Space, unpack
 
@@ -16,7 +17,7 @@ class Factored:
     """An item table made of statistics. Public.
 
     Attributes:
-        embeddings: float32 of shape ``(items, rank)``; columns beyond what the noise leaves are 0.
+        embeddings: float32 of shape ``(items, rank)``.
         bias: float32 of shape ``(items,)``: orders the list of a device without history.
     """
 
@@ -25,7 +26,7 @@ class Factored:
 
 
 def clean_popularity(released: Vector, sigma: float) -> npt.NDArray[np.float32]:
-    """Return popularity above 0: noise leaves negative counts, which have no square root.
+    """Return popularity above 0: noise leaves negative counts, which have no logarithm.
 
     Args:
         released: Noised sum of popularity statistics, shape ``(items,)``.
@@ -44,6 +45,10 @@ def factor(
 ) -> Factored:
     """Turn a noised Gram matrix into an item table.
 
+    An item of the head has its fitted row and level; one outside it the row that its content says,
+    and the level that its popularity has on the head's line. A score adds the level at a share: the
+    mean of a history's rows repeats part of what popularity says already.
+
     Args:
         space: Where the matrix lies.
         popularity: Cleaned popularity, above 0, shape ``(items,)``.
@@ -52,25 +57,33 @@ def factor(
         sigma: Standard deviation of the noise on each entry; 0 without noise.
         settings: What was fixed before the release.
     """
-    m = space.size
-    values, vectors = np.linalg.eigh(unpack(gram, m))
-    edge = sigma * np.sqrt(2.0 * m)
-    kept = values > edge
-    kept[-1] = True
-    basis = space.dense()
-    signal = basis @ vectors[:, kept]
-    content = np.hstack((features, np.ones((len(features), 1), np.float32))).astype(np.float64)
-    content *= np.sqrt(popularity.astype(np.float64))[:, None]
-    left, size, _ = np.linalg.svd(content, full_matrices=False)
-    both, _ = np.linalg.qr(np.hstack((signal, left[:, size > 1e-8 * size[0]])))
-    inside = basis.T @ both
-    small = inside.T @ unpack(gram, m) @ inside
-    strength, turn = np.linalg.eigh(0.5 * (small + small.T))
-    order = np.argsort(-strength)[: settings.rank]
-    strength = np.maximum(strength[order], 0.0)
-    table = both @ turn[:, order] * np.sqrt(strength / (strength + settings.ridge))
-    embeddings = np.zeros((len(popularity), settings.rank), np.float32)
-    embeddings[:, : table.shape[1]] = table
-    log = np.log(popularity.astype(np.float64))
-    bias = 1e-4 * (log - log.min()) / max(float(np.ptp(log)), 1e-12)
+    head = space.head
+    counts = popularity.astype(np.float64)
+    centred = features.astype(np.float64)
+    if len(head):
+        centred -= counts[head] @ centred[head] / counts[head].sum()
+    model = fit_bilinear(
+        unpack(np.asarray(gram, np.float64), space.size),
+        counts[head],
+        centred[head],
+        sigma=sigma,
+        prior=settings.prior,
+        rank=settings.rank,
+    )
+    embeddings = (centred @ model.content.astype(np.float64)).astype(np.float32)
+    embeddings[head] = model.rows
+    bias = _line(np.log(counts), head, model.level.astype(np.float64))
+    bias[head] = model.level
+    bias *= settings.popularity_weight
     return Factored(embeddings=embeddings, bias=bias.astype(np.float32))
+
+
+def _line(log: Vector, head: npt.NDArray[np.int64], level: Vector) -> Vector:
+    """Return every item's level by its log popularity, on the least squares line of the head."""
+    if not len(head):
+        return log.copy()
+    away = log[head] - log[head].mean()
+    spread = float(away @ away)
+    slope = max(float(away @ level) / spread, 0.0) if spread > 1e-12 else 1.0  # noqa: PLR2004
+    line: Vector = level.mean() + slope * (log - log[head].mean())
+    return line

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from homebody_models.statistics.factor import clean_popularity, factor
 from homebody_models.statistics.settings import StatisticsSettings
-from homebody_models.statistics.space import Space, tail_weights
+from homebody_models.statistics.space import Space
 
 Array = npt.NDArray[np.float32]
 Vector = npt.NDArray[np.float64]
@@ -18,20 +18,16 @@ Vector = npt.NDArray[np.float64]
 def gram_broadcast(
     settings: StatisticsSettings, features: Array, released: Vector, sigma: float
 ) -> Array:
-    """Return what every device is sent before the Gram pass: cleaned popularity, then weights.
+    """Return what every device is sent before the Gram pass: cleaned popularity, float32 (items,).
 
     Args:
         settings: What was fixed before the run.
-        features: Public content of shape ``(items, f)``; may have no column.
+        features: Public content of shape ``(items, f)``.
         released: Noised sum of popularity statistics, shape ``(items,)``.
         sigma: Standard deviation of its noise on each entry; 0 without noise.
-
-    Returns:
-        float32 of shape ``(items + (f + 1) c,)``: p, then ``tail_weights`` row by row.
     """
-    popularity = clean_popularity(released, sigma)
-    weights = tail_weights(popularity, features, settings.head)
-    return np.concatenate((popularity, weights.ravel()))
+    del settings, features  # the head follows from popularity and a device's own settings
+    return clean_popularity(released, sigma)
 
 
 def space_of(settings: StatisticsSettings, features: Array, broadcast: Array) -> Space:
@@ -43,18 +39,14 @@ def space_of(settings: StatisticsSettings, features: Array, broadcast: Array) ->
         broadcast: What the server sent.
 
     Raises:
-        ValueError: If the broadcast has no length this catalog can have, or holds a popularity
-            that is not finite and above 0.
+        ValueError: If the broadcast is not as long as the catalog, or holds a popularity that is
+            not finite and above 0.
     """
-    items, rows = features.shape[0], features.shape[1] + 1
-    columns, odd = divmod(len(broadcast) - items, rows)
-    if odd or not 0 <= columns <= rows:
-        raise ValueError(f"a broadcast for {items} items has another length than {len(broadcast)}")
-    popularity = np.asarray(broadcast[:items], np.float32)
-    if not (np.isfinite(broadcast).all() and (popularity > 0.0).all()):
-        raise ValueError("a broadcast must be finite and its popularity above 0")
-    weights = np.asarray(broadcast[items:], np.float32).reshape(rows, columns)
-    return Space.of(popularity, features, weights, settings.head)
+    if broadcast.shape != (len(features),):
+        raise ValueError(f"a broadcast for {len(features)} items has not shape {broadcast.shape}")
+    if not (np.isfinite(broadcast).all() and (broadcast > 0.0).all()):
+        raise ValueError("a broadcast must be finite and above 0")
+    return Space.of(broadcast.astype(np.float32), settings.head)
 
 
 def start_parameters(
@@ -84,5 +76,5 @@ def start_parameters(
     """
     broadcast = gram_broadcast(settings, features, popularity, popularity_sigma)
     space = space_of(settings, features, broadcast)
-    made = factor(space, broadcast[: len(features)], features, gram, gram_sigma, settings)
+    made = factor(space, broadcast, features, gram, gram_sigma, settings)
     return np.concatenate((made.embeddings.ravel(), made.bias))
