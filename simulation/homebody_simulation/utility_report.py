@@ -7,8 +7,8 @@ import numpy as np
 
 from homebody_models.metrics import Evaluation, Ranked, summarise
 from homebody_models.split import Task
-from homebody_simulation.contenders import Contender, local_only, popularity, stages
-from homebody_simulation.curve import look, sample
+from homebody_simulation.contenders import Contender, local_only, popularity, rules, stages
+from homebody_simulation.curve import sample
 from homebody_simulation.segment_report import segment_report
 from homebody_simulation.setup import Prepared
 from homebody_simulation.shipping import Shipping
@@ -41,7 +41,8 @@ def utility_report(prepared: Prepared, shipping: Shipping) -> dict[str, Any]:
     own = made[shipping.shipped.name]
     task = prepared.split.test.open(shipping.choice(prepared.model.name))
     # A new item is never a repetition: what can only repeat has no row there.
-    baselines = [shelf, local_only(prepared)] if task.kind == "again" else [shelf]
+    baselines = [shelf, rules(prepared)]
+    baselines += [local_only(prepared)] if task.kind == "again" else []
     ranked = {each.name: each.rank(task) for each in (*made.values(), *baselines)}
     found = {name: summarised(one, task) for name, one in ranked.items()}
     values = {each.name: _values(found[each.name]) for each in baselines}
@@ -78,8 +79,7 @@ def _validation(prepared: Prepared, contender: Contender) -> float | None:
     """Return ndcg@10 of the validation item as the curve has it; None where it is trained on."""
     if prepared.request.refit:
         return None
-    task = sample(prepared.split.validation)
-    return look(contender.model, contender.parameters, task)[1]
+    return float(contender.rank(sample(prepared.split.validation)).ndcg().mean())
 
 
 def _whose(prepared: Prepared, shipping: Shipping) -> str:
