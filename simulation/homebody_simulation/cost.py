@@ -8,7 +8,7 @@ from typing import Final
 from flwr.app import Context, Message, MessageType, RecordDict
 
 from homebody_privacy.legs import ACTIONS, Step
-from homebody_privacy.messages import INVITATION
+from homebody_privacy.messages import DEVICES, INVITATION
 from homebody_simulation.grid import Cohort
 
 _BEFORE: Final = {f"{MessageType.QUERY}.{ACTIONS[step]}" for step in (Step.ADVERTISE, Step.SHARE)}
@@ -24,7 +24,7 @@ class Meter:
     """Adds up what the messages of rounds, and of each statistic, cost.
 
     Attributes:
-        replies: Training messages answered; one a device and round.
+        replies: Devices that were asked to train; one a device and round.
         cpu_s: Processor seconds of the process while answering them.
         down_bytes: Bytes of their records, to the device.
         up_bytes: Bytes of the replies' records.
@@ -69,6 +69,16 @@ def statistic_asked(content: RecordDict) -> str | None:
     return None if name is None else str(name)
 
 
+def devices_asked(content: RecordDict) -> int:
+    """Return how many devices a message is for: each would get its own, and send as much.
+
+    Of what is no invitation it is 1: the node itself.
+    """
+    record = content.config_records.get(INVITATION)
+    devices = None if record is None else record.get(DEVICES)
+    return len(devices) if isinstance(devices, list) else 1
+
+
 def metered(
     cohort: Cohort,
     meter: Meter,
@@ -100,7 +110,7 @@ def metered(
         if kind != MessageType.TRAIN:
             current.add(here)
             return replies
-        here.replies = len(work)
+        here.replies = sum(devices_asked(message.content) for message, _ in work)
         name = statistic_asked(work[0][0].content)
         current = meter if name is None else meter.statistics.setdefault(name, Meter())
         current.add(early)
@@ -116,9 +126,10 @@ def metered(
 def _measured(
     work: list[tuple[Message, Context]], replies: list[Message | None], cpu_s: float
 ) -> Meter:
-    came = [reply for reply in replies if reply is not None and reply.has_content()]
+    pairs = zip(work, replies, strict=True)
+    came = [(message, reply) for (message, _), reply in pairs if reply and reply.has_content()]
     return Meter(
         cpu_s=cpu_s,
-        down_bytes=sum(record_bytes(message.content) for message, _ in work),
-        up_bytes=sum(record_bytes(reply.content) for reply in came),
+        down_bytes=sum(devices_asked(one.content) * record_bytes(one.content) for one, _ in work),
+        up_bytes=sum(devices_asked(one.content) * record_bytes(own.content) for one, own in came),
     )

@@ -6,6 +6,7 @@ The apps are the same; only who carries the messages differs.
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Final
 
 from flwr.app import Context, RecordDict
 
@@ -21,6 +22,8 @@ from homebody_simulation.hosting import host_of, own_records
 from homebody_simulation.ray_run import run_ray
 from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
+
+_SHARDS: Final = 16
 
 
 def run(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
@@ -40,13 +43,18 @@ def run(prepared: Prepared, observe: Observer, answered: Answered | None = None)
 
 
 def run_cohort(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
-    """Run both apps in this process, one node a device."""
+    """Run both apps in this process: one node a device where it is sealed, else shards of devices.
+
+    What a shard answers is the sum of its devices, so that statistics of a large population need
+    no array of each device.
+    """
     devices = prepared.spec.devices
+    nodes = devices if prepared.spec.secagg else min(devices, _SHARDS)
     meter = Meter()
     with own_records(prepared, host_of(prepared)) as everyone:
 
         def host(number: int) -> Host:
-            return replace(everyone, devices=shard(devices, number, devices))
+            return replace(everyone, devices=shard(devices, number, nodes))
 
         app = build_client_app(
             lambda context: host(_number(context)),
@@ -55,7 +63,7 @@ def run_cohort(prepared: Prepared, observe: Observer, answered: Answered | None 
         )
         grid = CohortGrid(
             metered(app_cohort(app), meter, answered=answered),
-            {1 + i: {"partition-id": i, "num-partitions": devices} for i in range(devices)},
+            {1 + i: {"partition-id": i, "num-partitions": nodes} for i in range(nodes)},
             {RUN_FOLDER: str(prepared.folder.path)},
         )
         context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})

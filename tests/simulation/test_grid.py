@@ -7,6 +7,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp import ClientApp
 
+from homebody_privacy.messages import INVITATION, Invitation
 from homebody_simulation.cost import Meter, metered, record_bytes
 from homebody_simulation.grid import Cohort, CohortGrid, app_cohort
 
@@ -127,6 +128,20 @@ def test_the_meter_adds_up_all_legs_of_a_secure_sum_as_one_reply() -> None:
     assert meter.replies == 1
     assert cost["cpu_s"] == 5.0
     assert cost["down_bytes"] == 5 * record_bytes(content)
+
+
+def test_the_meter_counts_the_devices_of_a_shard_as_if_each_had_a_message() -> None:
+    meter = Meter()
+    built = grid(metered(echo, meter))
+    asked = Invitation(run="r", round=1, devices=(0, 1, 2), config_digest="c")
+    model = ArrayRecord({"p": Array(np.zeros(1000, np.float32))})
+    invitation = ConfigRecord(asked.to_record())
+    content = RecordDict({"m": model, INVITATION: invitation})
+    list(built.send_and_receive([train(1, content)]))
+    cost = meter.per_device()
+    assert cost is not None
+    assert meter.replies == 3
+    assert cost["down_bytes"] == record_bytes(content)
 
 
 def test_the_meter_adds_up_training_alone() -> None:
