@@ -162,6 +162,18 @@ def test_a_question_the_config_does_not_list_is_not_answered(town: Town, metric:
     assert asked.take(Step.ADVERTISE, reply) == ("" if metric == "quality" else "policy-violation")
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_session_before_the_first_round_is_for_statistics_that_the_config_lists(
+    town: Town, *, listed: bool
+) -> None:
+    member = town.members[0]
+    member.policy = replace(member.policy, statistics=listed)
+    asked = town.sum(round_number=0)
+    assert asked.take(Step.ADVERTISE, asked.ask(Step.ADVERTISE, 0)) == (
+        "" if listed else "policy-violation"
+    )
+
+
 def test_a_session_for_an_update_answers_no_figures(town: Town) -> None:
     asked, figures = town.sum(), town.sum(metric="quality")
     town.serial -= 1

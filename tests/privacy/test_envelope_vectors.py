@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -23,6 +24,7 @@ from homebody_privacy.certificate import Certificate, Request
 from homebody_privacy.envelope import Envelope, SealContext
 from homebody_privacy.identity import NodeIdentity, RecipientKey
 from homebody_privacy.legs import Announcement, Decline, Enrolment, Opening, Step, Work
+from homebody_privacy.messages import Invitation
 from homebody_privacy.sealing import open_sealed, open_signed, read_context, sign_plain
 from homebody_privacy.signing import SigningKey
 
@@ -167,6 +169,15 @@ def test_the_golden_bodies_are_those_of_the_code_and_of_the_envelopes(
     assert body.to_bytes().decode() == text
     (vector,) = [one for one in ENVELOPES if one["name"] == name]
     assert bytes.fromhex(vector["body"]).decode() == text
+
+
+def test_the_golden_request_for_a_statistic_is_that_of_the_code() -> None:
+    text = read("legs.json")["statistic"]
+    asked = Invitation.from_record(json.loads(text))
+    assert asked.statistic == "gram"
+    assert rfc8785.dumps(asked.to_record()).decode() == text
+    work = Work(asked=json.loads(text), forwarded=b"", content_key=bytes(32))
+    assert Work.from_bytes(work.to_bytes()).asked == json.loads(text)
 
 
 def test_the_golden_work_is_that_of_the_code_and_of_its_envelope() -> None:
