@@ -149,14 +149,13 @@ def decide(start: Figure | None, end: Figure | None) -> tuple[StageName, str]:
             "anything"
         )
     gap, noise = end.value - start.value, math.hypot(start.noise_sd, end.noise_sd)
-    chance = "" if abs(gap) > _CHANCE * noise else ", by less than their noise: it may be chance"
-    if gap > 0.0:
-        side = f"{FIGURE} of the end, {end.value:.4f}, is above that of the start"
-        return "end", f"{side}, {start.value:.4f}{chance if noise else ''}"
-    side = f"{FIGURE} of the end, {end.value:.4f}, is not above that of the start"
-    return "start", (
-        f"{side}, {start.value:.4f}{chance if noise else ''}: the rounds bought nothing to ship"
+    chance = " (by less than its noise: it may be chance)" if abs(gap) <= _CHANCE * noise else ""
+    won = gap > 0.0
+    why = (
+        f"{FIGURE} of the end, {end.value:.4f}, is {'above' if won else 'not above'} that of the "
+        f"start, {start.value:.4f}{chance if noise else ''}"
     )
+    return ("end", why) if won else ("start", f"{why}; the rounds bought nothing to ship")
 
 
 def _only(stage: Stage, why: str) -> Shipping:
