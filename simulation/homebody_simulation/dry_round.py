@@ -30,6 +30,9 @@ from homebody_simulation.planning import Planned
 MOST: Final = 200
 """Devices asked: enough for a mean over pairs, few enough for seconds."""
 
+_LEAST: Final = 20
+_NUMBERS: Final = 10_000_000  # of all answers together: of a large model fewer devices are asked
+
 _CLIPPED = 0.999  # of the bound: the lattice takes a little from an update that was clipped
 
 
@@ -67,7 +70,10 @@ class DryRound:
 
 
 def dry_round(
-    planned: Planned, split: Split, clock: Callable[[], float] = time.process_time
+    planned: Planned,
+    split: Split,
+    clock: Callable[[], float] = time.process_time,
+    start: npt.NDArray[np.float32] | None = None,
 ) -> DryRound:
     """Ask up to ``MOST`` devices, evenly spread, for a contribution to round 1.
 
@@ -75,10 +81,12 @@ def dry_round(
         planned: The run.
         split: What devices train on, and the validation items. Secret. The test stays sealed.
         clock: Processor seconds.
+        start: Model before the first round; None for one that has seen nothing.
     """
     histories = split.train
-    host = _host(planned, histories)
-    asked = np.unique(np.linspace(0, histories.devices - 1, MOST).astype(np.int64))
+    host = laboratory_host(planned, histories)
+    most = min(MOST, max(_LEAST, _NUMBERS // planned.model.layout.size))
+    asked = np.unique(np.linspace(0, histories.devices - 1, most).astype(np.int64))
     meter = Meter()
 
     def opener(context: Context) -> Host:
@@ -87,7 +95,8 @@ def dry_round(
     nodes: dict[int, dict[str, Any]] = {1 + int(i): {"partition-id": int(i)} for i in asked}
     client = build_client_app(opener, shielded=False)
     grid = CohortGrid(metered(app_cohort(client), meter), nodes, {})
-    start = planned.model.init(np.random.default_rng(0))
+    if start is None:
+        start = planned.model.init(np.random.default_rng(0))
     replies = grid.send_and_receive([_ask(planned, start, int(i)) for i in asked])
     found = [integers_of(reply) for reply in replies]
     size = planned.model.layout.size
@@ -126,7 +135,8 @@ class _Silent:
         return np.zeros(dim, np.int64)
 
 
-def _host(planned: Planned, histories: Interactions) -> Host:
+def laboratory_host(planned: Planned, histories: Interactions) -> Host:
+    """Return all devices of a simulation behind one node, for answers that are thrown away."""
     spec = planned.spec
     return Host(
         config=planned.config,

@@ -1,54 +1,35 @@
 """``homebody plan``: what a run will cost and whether it can be useful, before anything trains."""
 
-import math
-from collections.abc import Sequence
+import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Any
+
+import numpy as np
 
 from homebody_models.split import leave_one_out
 from homebody_privacy.accounting import epsilon_by_part, spent_epsilon, unamplified_by_part
-from homebody_privacy.blt import BltParameters, prefix_error
-from homebody_privacy.charges import Charge, CorrelatedRun, PoissonRounds, round_up
-from homebody_privacy.closed_form import epsilon_unamplified, gaussian_epsilon
+from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
 from homebody_privacy.protection import Mechanism
 from homebody_server.run_folder import RunFolder
-from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec
+from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
-from homebody_simulation.curve import looks
 from homebody_simulation.datasets import Dataset, load_dataset
-from homebody_simulation.dry_round import DryRound, dry_round
+from homebody_simulation.dry_round import dry_round
+from homebody_simulation.laboratory_sums import LaboratorySums
 from homebody_simulation.planning import Planned, check_request, plan_run
+from homebody_simulation.recipe_advice import Advice, advice_for
 from homebody_simulation.request import Request
+from homebody_simulation.rounds_forecast import (
+    NoiseForecast,
+    RoundsForecast,
+    rounds_forecast,
+    shown,
+)
+from homebody_simulation.utility_forecast import UtilityForecast, utility_forecast
 
-LEAST_SNR: Final = 0.1
-"""Below it, measured runs stayed behind the same list for all (docs/privacy-engine.md)."""
-
-WEAK_SNR: Final = 0.3
-"""Below it, measured runs came to about the same as the same list for all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseForecast:
-    """What one mechanism would need for the asked epsilon. Public.
-
-    Attributes:
-        mechanism: ``blt`` or ``gaussian``.
-        noise_multiplier: Noise on the sum / clip norm.
-        epsilon: Total at user level, with the credit the mechanism takes.
-        epsilon_unamplified: The same, toward whoever sees who takes part.
-        error_mean: Deviation of the noise in the sum of rounds 1 to t, per coordinate, in clip
-            norms: root of its mean square over t.
-        error_last: The same after the last round.
-    """
-
-    mechanism: Mechanism
-    noise_multiplier: float
-    epsilon: float
-    epsilon_unamplified: float
-    error_mean: float
-    error_last: float
+_WORD = np.dtype(np.int32).itemsize  # of a contribution and of a broadcast, in bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,93 +53,139 @@ class LifeForecast:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassForecast:
+    """One one-shot sum of a run.
+
+    Attributes:
+        name: Which statistic.
+        noise_multiplier: Noise on the sum; one device moves it by at most 1.
+        epsilon: What it costs by itself.
+        entries: Numbers of the sum.
+        down_bytes: Bytes to a device, without what frames them.
+        up_bytes: Bytes from a device, in the same way.
+    """
+
+    name: str
+    noise_multiplier: float
+    epsilon: float
+    entries: int
+    down_bytes: int
+    up_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsForecast:
+    """The one-shot statistics of a run.
+
+    Attributes:
+        passes: The sums, in order.
+        utility: What the model they make is worth. Laboratory figures.
+        cpu_s: Processor seconds of a device for all of them, mean, on this machine.
+        seconds: Estimate of them all on this machine, runtime ``cohort``.
+    """
+
+    passes: tuple[PassForecast, ...]
+    utility: UtilityForecast
+    cpu_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything known about a run before it starts.
 
     Attributes:
         planned: The run.
         dataset: Name of the data.
-        own: The run's mechanism.
-        other: The other one at the same epsilon; None where it is not feasible.
-        other_reason: Why it is not.
+        epsilon: Total at user level, with the credit the mechanism takes.
+        epsilon_unamplified: The same, toward whoever sees who takes part.
         parts: Epsilon of each part by itself.
         parts_unamplified: The same, toward whoever sees who takes part.
         life: Over the life of a device; None where each run has a budget of its own.
-        dry: What devices answered in a round that was thrown away. Laboratory figures.
-        snr: Expected norm of a round's sum / norm of its noise.
-        run_snr: The same for the sums of all rounds, if devices go on agreeing as at the start.
-        lattice_loss: Most that truncation to the lattice takes from an update, in clip norms.
-        seconds: Estimate of the run on this machine, runtime ``cohort``.
+        statistics: The one-shot statistics; None for rounds alone.
+        rounds: The rounds; None without.
+        advice: Which recipe suits.
     """
 
     planned: Planned = field(repr=False)
     dataset: str
-    own: NoiseForecast
-    other: NoiseForecast | None
-    other_reason: str | None
+    epsilon: float
+    epsilon_unamplified: float
     parts: dict[str, float]
     parts_unamplified: dict[str, float]
     life: LifeForecast | None
-    dry: DryRound
-    snr: float
-    run_snr: float
-    lattice_loss: float
-    seconds: float
+    statistics: StatisticsForecast | None
+    rounds: RoundsForecast | None
+    advice: Advice
 
     @property
     def useful(self) -> bool:
-        """Whether the summed updates are expected to show in the summed noise."""
-        return self.run_snr >= LEAST_SNR
+        """Whether the run is expected to beat the same list for all.
+
+        What statistics are worth is measured; where there are none, updates must show in the noise.
+        """
+        if self.statistics is not None:
+            return self.statistics.utility.useful
+        return self.rounds is not None and self.rounds.useful
+
+    @property
+    def seconds(self) -> float:
+        """Estimate of the run on this machine, runtime ``cohort``."""
+        return sum(part.seconds for part in (self.statistics, self.rounds) if part is not None)
 
     def options(self) -> list[str]:
         """Return what would make the plan useful, in words; empty if it is."""
-        if self.useful:
-            return []
-        spec = self.planned.spec
-        factor = LEAST_SNR / max(self.run_snr, 1e-9)
-        words = [f"about {math.ceil(spec.devices * factor):,} devices at this epsilon"]
-        epsilon = _epsilon_at(spec, factor)
-        if math.isfinite(epsilon):
-            words.append(f"epsilon {round_up(epsilon, 1):g} with these devices")
-        better = self.other is not None and self.other.error_last < self.own.error_last
-        if better and self.other is not None:
-            words.append(f"mechanism {self.other.mechanism}, whose noise is smaller here")
-        return words
+        if self.statistics is not None:
+            return self.statistics.utility.options()
+        return [] if self.rounds is None else self.rounds.options(self.planned.spec)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object ``--format json`` prints."""
         spec, config = self.planned.spec, self.planned.config
+        rounds = dict.fromkeys(_OF_ROUNDS) if self.rounds is None else self.rounds.to_dict()
+        statistics = self.statistics
         return {
             "data": self.dataset,
+            "recipe": spec.recipe,
+            "advice": asdict(self.advice),
             "unit": config.dp.unit,
             "adjacency": config.dp.adjacency,
+            "epsilon": self.epsilon,
+            "epsilon_unamplified": self.epsilon_unamplified,
             "delta": config.dp.delta,
             "budget_scope": config.dp.budget_scope,
             "devices": spec.devices,
             "rounds": spec.rounds,
-            "cohort_size": spec.cohort_size,
-            "min_separation": spec.min_separation,
-            "max_rounds_per_device": spec.participation.joins,
+            "cohort_size": spec.cohort_size if spec.rounds else None,
+            "min_separation": spec.min_separation if spec.rounds else None,
+            "max_rounds_per_device": spec.participation.joins if spec.rounds else None,
             "parameters": self.planned.model.layout.size,
-            "mechanism": asdict(self.own),
-            "other_mechanism": None if self.other is None else asdict(self.other),
-            "other_reason": self.other_reason,
             "epsilon_by_part": self.parts,
             "epsilon_by_part_unamplified": self.parts_unamplified,
             "life": None if self.life is None else asdict(self.life),
             "theta": list(spec.theta),
             "omega": list(spec.omega),
-            "snr": self.snr,
-            "run_snr": self.run_snr,
+            "statistics": [] if statistics is None else [asdict(p) for p in statistics.passes],
+            "utility": None if statistics is None else statistics.utility.to_dict(),
             "useful": self.useful,
             "options": self.options(),
-            "clip_rate": self.dry.clip_rate,
-            "lattice_loss": self.lattice_loss,
-            "down_bytes": self.dry.down_bytes,
-            "up_bytes": self.dry.up_bytes,
-            "cpu_s": self.dry.cpu_s,
+            **rounds,
             "seconds": self.seconds,
         }
+
+
+_OF_ROUNDS = (
+    "mechanism",
+    "other_mechanism",
+    "other_reason",
+    "snr",
+    "run_snr",
+    "clip_rate",
+    "lattice_loss",
+    "down_bytes",
+    "up_bytes",
+    "cpu_s",
+)
 
 
 def make_plan(request: Request) -> Plan:
@@ -177,9 +204,56 @@ def make_plan(request: Request) -> Plan:
     check_request(request, approved)
     dataset = load_dataset(request.data, root=None, **request.options)
     planned = plan_run(request, approved, dataset)
-    dry = dry_round(planned, leave_one_out(dataset.interactions))
-    other, reason = _other(request, approved, dataset, planned.config.dp.mechanism)
-    return _plan(planned, dataset, dry, other, reason, _life(request, planned))
+    spec, split = planned.spec, leave_one_out(dataset.interactions)
+    statistics, start, rounds = None, None, None
+    if spec.statistics:
+        sums = LaboratorySums.of(planned, split.train)
+        begun = time.process_time()
+        start = sums.start()
+        fit_s = time.process_time() - begun
+        utility = utility_forecast(spec, planned.model, split, sums)
+        statistics = _statistics(spec, sums, utility, fit_s)
+    if spec.rounds:
+        dry = dry_round(planned, split, start=start)
+        other, reason = _other(request, approved, dataset, spec.mechanism)
+        rounds = rounds_forecast(spec, planned.model.layout.size, dry, other, reason)
+    charges, delta = spec.whole_charge(), spec.accounted_delta
+    parts, plain = epsilon_by_part(charges, delta), unamplified_by_part(charges, delta)
+    return Plan(
+        planned=planned,
+        dataset=dataset.name,
+        epsilon=shown(spent_epsilon(charges, delta)),
+        epsilon_unamplified=shown(epsilon_unamplified(charges, delta)),
+        parts={part: shown(value) for part, value in parts.items()},
+        parts_unamplified={part: shown(value) for part, value in plain.items()},
+        life=_life(request, planned),
+        statistics=statistics,
+        rounds=rounds,
+        advice=advice_for(planned.model.name, request.epsilon, spec),
+    )
+
+
+def _statistics(
+    spec: RunSpec, sums: LaboratorySums, utility: UtilityForecast, fit_s: float
+) -> StatisticsForecast:
+    entries = {"popularity": len(sums.popularity), "gram": len(sums.gram)}
+    sent = {"popularity": 1, "gram": sums.sent}
+    return StatisticsForecast(
+        passes=tuple(
+            PassForecast(
+                name=one.name,
+                noise_multiplier=one.noise_multiplier,
+                epsilon=shown(spent_epsilon([one.charge()], spec.accounted_delta)),
+                entries=entries[one.name],
+                down_bytes=_WORD * sent[one.name],
+                up_bytes=_WORD * entries[one.name],
+            )
+            for one in spec.statistics
+        ),
+        utility=utility,
+        cpu_s=sums.cpu_s,
+        seconds=sums.cpu_s * spec.devices + fit_s,
+    )
 
 
 def _life(request: Request, planned: Planned) -> LifeForecast | None:
@@ -194,44 +268,9 @@ def _life(request: Request, planned: Planned) -> LifeForecast | None:
     earlier = spent_before(RunFolder(request.runs / request.run_name()), spec)
     whole = [*earlier, *spec.whole_charge()]
     return LifeForecast(
-        spent=_shown(spent_epsilon(earlier, spec.accounted_delta)) if earlier else 0.0,
-        after=_shown(spent_epsilon(whole, spec.accounted_delta)),
+        spent=shown(spent_epsilon(earlier, spec.accounted_delta)) if earlier else 0.0,
+        after=shown(spent_epsilon(whole, spec.accounted_delta)),
         ceiling=planned.config.dp.epsilon_max,
-    )
-
-
-def _plan(
-    planned: Planned,
-    dataset: Dataset,
-    dry: DryRound,
-    other: NoiseForecast | None,
-    reason: str | None,
-    life: LifeForecast | None,
-) -> Plan:
-    spec = planned.spec
-    dim = planned.model.layout.size
-    own = _noise_forecast(spec)
-    noise = math.sqrt(dim) * spec.noise_multiplier
-    agreeing = spec.rounds * spec.cohort_size * math.sqrt(max(0.0, dry.pair))
-    scattered = spec.rounds * spec.cohort_size * dry.square
-    summed = math.hypot(agreeing, math.sqrt(scattered))
-    parts = epsilon_by_part(spec.whole_charge(), spec.accounted_delta)
-    plain = unamplified_by_part(spec.whole_charge(), spec.accounted_delta)
-    return Plan(
-        planned=planned,
-        dataset=dataset.name,
-        own=own,
-        other=other,
-        other_reason=reason,
-        parts={part: _shown(value) for part, value in parts.items()},
-        parts_unamplified={part: _shown(value) for part, value in plain.items()},
-        life=life,
-        dry=dry,
-        snr=dry.sum_norm(spec.cohort_size) / noise,
-        run_snr=summed / (math.sqrt(dim) * own.error_last),
-        lattice_loss=math.sqrt(dim) / spec.lattice.bound,
-        seconds=(dry.cpu_s + dry.server_s) * spec.cohort_size * spec.rounds
-        + dry.look_s * looks(spec.rounds),
     )
 
 
@@ -244,55 +283,4 @@ def _other(
         planned = plan_run(replace(request, mechanism=name), approved, dataset)
     except HomebodyError as error:
         return None, str(error)
-    return _noise_forecast(planned.spec), None
-
-
-def _noise_forecast(spec: RunSpec) -> NoiseForecast:
-    charges = spec.whole_charge()
-    delta, noise = spec.accounted_delta, spec.noise_multiplier
-    mean, last = noise_error(charges, spec.rounds)
-    return NoiseForecast(
-        mechanism=spec.mechanism,
-        noise_multiplier=noise,
-        epsilon=_shown(spent_epsilon(charges, delta)),
-        epsilon_unamplified=_shown(epsilon_unamplified(charges, delta)),
-        error_mean=mean,
-        error_last=last,
-    )
-
-
-def noise_error(charges: Sequence[Charge], rounds: int) -> tuple[float, float]:
-    """Return the noise in running sums of a run, per coordinate in clip norms: mean and last.
-
-    Args:
-        charges: What the run charges; one of them is its training.
-        rounds: Rounds of the run.
-
-    Raises:
-        ValueError: If no charge is for training.
-    """
-    for charge in charges:
-        if charge.part != "training":
-            continue
-        if isinstance(charge, CorrelatedRun):
-            strategy = BltParameters(theta=charge.theta, omega=charge.omega)
-            mean, last = prefix_error(strategy, rounds)
-            return mean * charge.noise_multiplier, last * charge.noise_multiplier
-        if isinstance(charge, PoissonRounds):
-            noise = charge.noise_multiplier
-            return noise * math.sqrt((rounds + 1) / 2.0), noise * math.sqrt(rounds)
-    raise ValueError("no charge is for training")
-
-
-def _epsilon_at(spec: RunSpec, factor: float) -> float:
-    """Return the epsilon at which the noise is ``factor`` times smaller."""
-    whole = spec.training_charge()
-    if isinstance(whole, PoissonRounds):
-        less = replace(whole, noise_multiplier=whole.noise_multiplier / factor)
-        return spent_epsilon([less], spec.accounted_delta)
-    return gaussian_epsilon(math.sqrt(whole.squared_loss) * factor, spec.accounted_delta)
-
-
-def _shown(epsilon: float) -> float:
-    """Return an epsilon as it is printed: with the sampler's own error, rounded up."""
-    return round_up(epsilon + SAMPLER_EPSILON, 3)
+    return NoiseForecast.of(planned.spec), None

@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from homebody_simulation.run_options import (
     check_output,
     parse_epsilon,
 )
+
+if TYPE_CHECKING:
+    from homebody_simulation.forecast import Plan
 
 app = typer.Typer(help="Plan a run.", no_args_is_help=True)
 
@@ -87,10 +90,20 @@ def plan(
         sys.stdout.write(plan_text(found))
     if strict and not found.useful:
         raise InfeasibleError(
-            f"the plan is not useful: over the run the updates are expected to reach "
-            f"{found.run_snr:.3f} of the noise",
+            f"the plan is not useful: {_why_not(found)}",
             fix="have " + ", or ".join(found.options()),
         )
+
+
+def _why_not(plan: "Plan") -> str:
+    if plan.statistics is not None:
+        utility = plan.statistics.utility
+        return (
+            f"ndcg@10 may come to {utility.low:.4f}, the same list for all has "
+            f"{utility.popularity:.4f}; the sums reach {utility.strength:.3g} of the noise"
+        )
+    snr = 0.0 if plan.rounds is None else plan.rounds.run_snr
+    return f"over the run the updates are expected to reach {snr:.3f} of the noise"
 
 
 def _write_new(file: Path, text: str) -> None:

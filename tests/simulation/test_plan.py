@@ -17,10 +17,11 @@ from homebody_privacy.errors import InfeasibleError, PolicyViolationError
 from homebody_simulation.api import simulate
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.dry_round import DryRound
-from homebody_simulation.forecast import LEAST_SNR, Plan, make_plan, noise_error
+from homebody_simulation.forecast import Plan, make_plan
 from homebody_simulation.plan_text import plan_text
 from homebody_simulation.planning import plan_run
 from homebody_simulation.request import Request
+from homebody_simulation.rounds_forecast import LEAST_SNR, RoundsForecast, noise_error
 
 METRIC = """
 [metrics.hit_rate]
@@ -55,6 +56,12 @@ def plan_of(config: Path, **changes: Any) -> Plan:  # noqa: ANN401 - fields of t
     return make_plan(Request(**(usual | changes)))
 
 
+def rounds_of(plan: Plan) -> RoundsForecast:
+    """Return the forecast of the rounds there are."""
+    assert plan.rounds is not None
+    return plan.rounds
+
+
 @pytest.fixture(scope="module")
 def plans(config: Path) -> dict[str, Plan]:
     """Return the plan of each mechanism."""
@@ -71,9 +78,9 @@ def test_the_total_is_the_epsilon_asked_for_and_each_part_costs_less(
     plans: dict[str, Plan], mechanism: str
 ) -> None:
     plan = plans[mechanism]
-    assert 3.99 < plan.own.epsilon <= 4.0
+    assert 3.99 < plan.epsilon <= 4.0
     assert set(plan.parts) == {"training", "metrics"}
-    assert max(plan.parts.values()) < plan.own.epsilon < sum(plan.parts.values())
+    assert max(plan.parts.values()) < plan.epsilon < sum(plan.parts.values())
 
 
 @pytest.mark.parametrize("mechanism", ["blt", "gaussian"])
@@ -88,27 +95,31 @@ def test_the_noise_planned_is_the_noise_of_the_run(
     )
     data = load_dataset("synthetic", devices=200, items=30)
     again = plan_run(request, PrivacyConfig.load(config), data)
-    own = plans[mechanism]
-    assert again.spec.noise_multiplier == own.own.noise_multiplier
-    assert again.config.digest() == own.planned.config.digest()
+    plan = plans[mechanism]
+    assert again.spec.noise_multiplier == rounds_of(plan).own.noise_multiplier
+    assert again.config.digest() == plan.planned.config.digest()
     charges = again.spec.whole_charge()
-    assert spent_epsilon(charges, again.spec.accounted_delta) <= own.own.epsilon
+    assert (
+        spent_epsilon(charges, again.spec.accounted_delta)
+        <= plan.epsilon
+        == rounds_of(plan).own.epsilon
+    )
 
 
 def test_each_plan_tells_what_the_other_mechanism_would_need(plans: dict[str, Plan]) -> None:
     for own, other in (("blt", "gaussian"), ("gaussian", "blt")):
-        told, real = plans[own].other, plans[other].own
+        told, real = rounds_of(plans[own]).other, rounds_of(plans[other]).own
         assert told is not None
         assert told == real
-    assert plans["blt"].own.epsilon_unamplified == plans["blt"].own.epsilon
-    assert plans["gaussian"].own.epsilon_unamplified > plans["gaussian"].own.epsilon
+    assert plans["blt"].epsilon_unamplified == plans["blt"].epsilon
+    assert plans["gaussian"].epsilon_unamplified > plans["gaussian"].epsilon
 
 
 def test_a_mechanism_that_cannot_be_had_is_named_with_its_reason(bare: Path) -> None:
     # A cohort of 80 passes a cap of 80 half the time: no secret coins for it.
-    plan = plan_of(bare, cohort=80)
-    assert plan.other is None
-    assert "cohort_cap" in str(plan.other_reason)
+    rounds = rounds_of(plan_of(bare, cohort=80))
+    assert rounds.other is None
+    assert "cohort_cap" in str(rounds.other_reason)
 
 
 def test_a_cohort_above_the_population_has_no_plan(bare: Path) -> None:
@@ -119,11 +130,11 @@ def test_a_cohort_above_the_population_has_no_plan(bare: Path) -> None:
 def test_the_error_of_running_sums_is_that_of_the_strategy(plans: dict[str, Plan]) -> None:
     spec = plans["blt"].planned.spec
     mean, last = prefix_error(BltParameters(theta=spec.theta, omega=spec.omega), spec.rounds)
-    assert plans["blt"].own.error_mean == pytest.approx(mean * spec.noise_multiplier)
-    assert plans["blt"].own.error_last == pytest.approx(last * spec.noise_multiplier)
-    noise = plans["gaussian"].own.noise_multiplier
-    assert plans["gaussian"].own.error_last == pytest.approx(noise * math.sqrt(6))
-    assert plans["gaussian"].own.error_mean == pytest.approx(noise * math.sqrt(3.5))
+    assert rounds_of(plans["blt"]).own.error_mean == pytest.approx(mean * spec.noise_multiplier)
+    assert rounds_of(plans["blt"]).own.error_last == pytest.approx(last * spec.noise_multiplier)
+    noise = rounds_of(plans["gaussian"]).own.noise_multiplier
+    assert rounds_of(plans["gaussian"]).own.error_last == pytest.approx(noise * math.sqrt(6))
+    assert rounds_of(plans["gaussian"]).own.error_mean == pytest.approx(noise * math.sqrt(3.5))
     with pytest.raises(ValueError, match="training"):
         noise_error([], 6)
 
@@ -131,17 +142,17 @@ def test_the_error_of_running_sums_is_that_of_the_strategy(plans: dict[str, Plan
 def test_more_epsilon_is_more_signal_and_the_option_named_is_enough(bare: Path) -> None:
     poor = plan_of(bare, epsilon=0.3, rounds=2)
     rich = plan_of(bare, epsilon=8.0, rounds=2)
-    assert poor.run_snr < rich.run_snr
+    assert rounds_of(poor).run_snr < rounds_of(rich).run_snr
     assert not poor.useful
     assert rich.useful
     assert rich.options() == []
     (asked,) = [float(o.split()[1]) for o in poor.options() if o.startswith("epsilon")]
     assert 0.3 < asked < 8.0
-    assert plan_of(bare, epsilon=asked, rounds=2).run_snr >= 0.95 * LEAST_SNR
+    assert rounds_of(plan_of(bare, epsilon=asked, rounds=2)).run_snr >= 0.95 * LEAST_SNR
 
 
 def test_the_sum_of_a_cohort_is_measured_on_devices(plans: dict[str, Plan]) -> None:
-    dry = plans["blt"].dry
+    dry = rounds_of(plans["blt"]).dry
     assert dry.devices == 200
     assert 0.0 < dry.square <= 1.0
     assert dry.pair <= dry.square
@@ -179,8 +190,8 @@ def test_the_text_holds_every_figure_of_the_forecast(plans: dict[str, Plan]) -> 
         assert np.isfinite(figures["seconds"])
     assert "amplification none claimed" in plan_text(plans["blt"])
     assert "amplification claimed" in plan_text(plans["gaussian"])
-    bare = replace(plans["blt"], other=None, other_reason="no noise does it")
-    assert "cannot be had: no noise does it" in plan_text(bare)
+    bare = replace(rounds_of(plans["blt"]), other=None, other_reason="no noise does it")
+    assert "cannot be had: no noise does it" in plan_text(replace(plans["blt"], rounds=bare))
 
 
 def test_a_lifetime_shows_what_was_spent_and_whether_the_run_fits(
@@ -199,7 +210,7 @@ def test_a_lifetime_shows_what_was_spent_and_whether_the_run_fits(
     usual: dict[str, Any] = {"options": {"devices": 40, "items": 20}, "runs": runs, "cohort": 20}
     fresh = plan_of(config, **usual)
     assert fresh.life is not None
-    assert (fresh.life.spent, fresh.life.after) == (0.0, fresh.own.epsilon)
+    assert (fresh.life.spent, fresh.life.after) == (0.0, fresh.epsilon)
     assert fresh.life.fits
     run = simulate(
         "synthetic",
@@ -215,7 +226,7 @@ def test_a_lifetime_shows_what_was_spent_and_whether_the_run_fits(
     later = plan_of(config, **usual)
     assert later.life is not None
     assert later.life.spent == pytest.approx(run.epsilon["user"]["spent"], abs=2e-3)
-    assert later.life.after > later.own.epsilon
+    assert later.life.after > later.epsilon
     assert not later.life.fits
     assert "the budget would stop it (exit 11)" in plan_text(later)
     assert later.to_dict()["life"]["ceiling"] == 5.0
