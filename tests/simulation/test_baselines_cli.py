@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from homebody import baselines
 from homebody_models.baselines.choosing import NAMES
-from homebody_models.split import SealedTest
+from homebody_models.split import Choice, SealedTest, Task
 from homebody_privacy.errors import HomebodyError, InfeasibleError, UsageError
 from homebody_simulation.baselines import BaselineTable, baseline_rows
 from homebody_simulation.baselines_cli import app
@@ -72,17 +72,21 @@ def test_again_and_new_stand_apart(tmp_path: Path) -> None:
         ("popularity", "again"),
         ("popularity", "new"),
         ("local-only", "again"),
+        ("local-only", "new"),
     ]
     text = baselines_text(found)
     assert text.index("again: next item") < text.index("new: next new item")
 
 
 def test_the_test_is_opened_once_for_the_whole_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
+    opened: list[Choice] = []
     really = SealedTest.open
-    monkeypatch.setattr(
-        SealedTest, "open", lambda self, choice: opened.append(choice) or really(self, choice)
-    )
+
+    def noted(sealed: SealedTest, choice: Choice) -> Task:
+        opened.append(choice)
+        return really(sealed, choice)
+
+    monkeypatch.setattr(SealedTest, "open", noted)
     baseline_rows(load_dataset("synthetic", devices=30, items=20), CHEAP)
     assert [choice.by for choice in opened] == ["validation"]
 

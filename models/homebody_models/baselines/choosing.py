@@ -75,7 +75,7 @@ def choose(split: Split, names: Sequence[str] = NAMES, *, seed: int = 0) -> tupl
     Returns:
         One for each baseline and task, in the order of ``names``. Data whose items are chosen again
         has two tasks: ``again`` over all devices, and ``new`` over those whose next item was new to
-        them. What only repeats is no answer to ``new`` and has no row there.
+        them. What only repeats leaves all new items tied there, and scores what chance does.
 
     Raises:
         ValueError: If there is no such baseline, or no device to validate on.
@@ -95,9 +95,6 @@ def choose(split: Split, names: Sequence[str] = NAMES, *, seed: int = 0) -> tupl
 
 def _choose(baseline: Baseline, split: Split, tasks: Sequence[Task], seed: int) -> list[Chosen]:
     """Choose one baseline's setting for each task, and fit it again."""
-    tasks = [t for t in tasks if t.kind == "again" or baseline.name != LocalOnly().name]
-    if not tasks:
-        return []
     started = time.perf_counter()
     search = _Search(baseline, split, [_sample(task) for task in tasks], seed)
     best = [search.best(column) for column in range(len(tasks))]

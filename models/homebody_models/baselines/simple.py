@@ -40,7 +40,7 @@ class Bestsellers:
 
 @dataclass(frozen=True, slots=True)
 class LocalOnly:
-    """The device's own recent choices (``LocalRecency``); nothing new is ever in its list."""
+    """The device's own recent choices (``LocalRecency``): chance where only new items count."""
 
     name: str = "local-only"
     note: str = "the device's own recent choices; nothing is shared, nothing learned from others"
