@@ -14,7 +14,7 @@ from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
 from homebody_simulation.setup import Prepared
 from homebody_simulation.shipping import shipping_of
-from homebody_simulation.uploads import upload_bytes, uploads
+from homebody_simulation.uploads import statistic_lengths, upload_bytes, uploads
 from homebody_simulation.utility_report import utility_report
 
 
@@ -94,6 +94,7 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         rounds=report["rounds"],
         size=prepared.model.layout.size,
         spec=spec,
+        statistics=statistic_lengths(prepared),
     )
     write_report(folder.path, report)
     folder.write_json("report.json", report)  # last: a run with a report has all the rest

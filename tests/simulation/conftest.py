@@ -64,6 +64,52 @@ def correlated_run(
     )
 
 
+STATISTICS = """
+[statistics]
+recipe = "both"
+"""
+
+
+@pytest.fixture(scope="session")
+def both_config(write_config: Callable[..., Path]) -> Path:
+    """Return a config of statistics, then two rounds, with a figure of start and end."""
+    return write_config(
+        mechanism="blt",
+        rounds=2,
+        cohort_size=20,
+        cohort_cap=20,
+        min_separation=2,
+        max_rounds_per_device=1,
+        delta=1e-3,
+        more=QUALITY + STATISTICS,
+    )
+
+
+@pytest.fixture(scope="session")
+def both_run(tmp_path_factory: pytest.TempPathFactory, both_config: Path) -> SimulatedRun:
+    """Return a finished run of statistics and rounds, which compared its two models; read only."""
+    runs = tmp_path_factory.mktemp("both")
+    return simulate(
+        "synthetic", devices=DEVICES, items=20, config=both_config, runs=runs, name="both"
+    )
+
+
+@pytest.fixture(scope="session")
+def statistics_run(tmp_path_factory: pytest.TempPathFactory, both_config: Path) -> SimulatedRun:
+    """Return a finished run of statistics alone, over all but the last event; read only."""
+    runs = tmp_path_factory.mktemp("statistics")
+    return simulate(
+        "synthetic",
+        devices=DEVICES,
+        items=20,
+        config=both_config,
+        runs=runs,
+        recipe="statistics",
+        refit=True,
+        name="statistics",
+    )
+
+
 @pytest.fixture(scope="session")
 def reference_run(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> SimulatedRun:
     """Return a finished run without noise; read only."""
