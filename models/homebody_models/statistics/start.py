@@ -7,6 +7,7 @@ and device build the same space from the same broadcast, and neither step costs 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.statistics.cold import with_cold_items
 from homebody_models.statistics.factor import clean_popularity, factor
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.statistics.space import Space
@@ -76,5 +77,6 @@ def start_parameters(
     """
     broadcast = gram_broadcast(settings, features, popularity, popularity_sigma)
     space = space_of(settings, features, broadcast)
-    made = factor(space, broadcast, features, gram, gram_sigma, settings)
+    counts = with_cold_items(broadcast, popularity, popularity_sigma, features, space.head)
+    made = factor(space, counts, features, gram, gram_sigma, settings)
     return np.concatenate((made.embeddings.ravel(), made.bias))
