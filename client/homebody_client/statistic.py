@@ -62,7 +62,7 @@ def statistic_of(host: Host, name: StatisticName, broadcast: npt.NDArray[np.floa
         PolicyViolationError: If the config lists no statistics, or leaves their settings open.
         IntegrityError: If the broadcast is not what the statistic is computed with.
     """
-    lattice = Lattice(clip_norm=1.0, bits=host.lattice.bits)
+    lattice = Lattice(clip_norm=1.0, bits=host.config.dp.lattice_bits)
     settings = _settings(host)
     features = host.histories.catalog.features
     if name == "popularity":

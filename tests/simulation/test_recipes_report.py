@@ -1,12 +1,16 @@
 """A run of statistics and rounds reports both models, and ships what its charged figures say."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from homebody_models.recommender import model_digest
+from homebody_models.split import leave_one_out
+from homebody_simulation.api import simulate
+from homebody_simulation.datasets import load_dataset
 from homebody_simulation.simulate import SimulatedRun
 
 
@@ -135,3 +139,31 @@ def test_pf_24_no_more_files_than_the_documented_ones(
         *("privacy.toml", "report.html", "report.json", "run.json", "start.npy", "state.npz"),
         "statistics.npz",
     }
+
+
+def test_a_reference_sums_without_noise_and_chooses_by_a_look(
+    tmp_path: Path, both_config: Path
+) -> None:
+    run = simulate(
+        "synthetic",
+        devices=40,
+        items=20,
+        config=both_config,
+        runs=tmp_path,
+        recipe="both",
+        rounds=1,
+        epsilon=None,
+        name="reference",
+    )
+    train = leave_one_out(load_dataset("synthetic", devices=40, items=20).interactions).train
+    with np.load(run.folder / "statistics.npz") as sums:
+        summed = float((sums["popularity"].astype(np.float64)).sum())
+    each = [np.sqrt(len(np.unique(train.history(u)))) for u in range(40)]
+    assert summed == pytest.approx(sum(each), rel=1e-3)
+    start, end = (point["ndcg@10"] for point in run.report["curve"])
+    shipping = run.report["shipping"]
+    assert (shipping["by"], shipping["shipped"]) == (
+        "validation",
+        "end" if end > start else "start",
+    )
+    assert "differential privacy" in run.report["utility"]["laboratory"]
