@@ -19,13 +19,14 @@ from homebody_privacy.legs import ENVELOPE, SEALED
 from homebody_server.fleet import Fleet
 from homebody_server.flower_app import HOME, RUN_FOLDER, build_server_app
 from homebody_server.spending import anchors_of
+from homebody_server.statistic_files import StatisticFiles
 from homebody_simulation import runtimes, setup
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.deploy_assign import Assignment, assign
 from homebody_simulation.grid import Cohort, CohortGrid
 from homebody_simulation.request import Request
 from homebody_simulation.setup import Prepared, prepare
-from tests.server.world import Work
+from tests.server.world import PowerCutError, Work
 
 DEVICES, NODES = 40, 4
 OPTIONS: dict[str, Any] = {"devices": DEVICES, "items": 20}
@@ -90,14 +91,18 @@ def begun(fleet: Fleet, runs: Path) -> Prepared:
     return prepare(asked, assignment.accept)
 
 
-@pytest.mark.parametrize("mechanism", ["gaussian", "blt"])
+RUNS: list[Any] = [
+    pytest.param({"mechanism": "gaussian"}, id="gaussian"),
+    pytest.param({"mechanism": "blt"}, id="blt"),
+    pytest.param({"recipe": "both"}, id="both", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("own", RUNS)
 def test_nodes_of_a_fleet_train_the_cohorts_model_bit_for_bit(
-    fleet: Fleet,
-    tiny_config: Path,
-    tmp_path: Path,
-    mechanism: Any,  # noqa: ANN401 - its name
+    fleet: Fleet, tiny_config: Path, tmp_path: Path, own: dict[str, Any]
 ) -> None:
-    asked = replace(request(fleet.paths.path, tiny_config), mechanism=mechanism)
+    asked = replace(request(fleet.paths.path, tiny_config), **own)
     assign(fleet.paths.path, asked)
     deployed = begun(fleet, tmp_path / "runs")
     assert deployed.spec.secagg
@@ -112,11 +117,20 @@ def test_nodes_of_a_fleet_train_the_cohorts_model_bit_for_bit(
     released = deployed.folder.load_state().parameters
     assert np.abs(released - initial).max() > 0
     np.testing.assert_array_equal(released, cohort.folder.load_state().parameters)
+    sums = [StatisticFiles(one.folder).released() for one in (deployed, cohort)]
+    assert len(sums[0]) == len(deployed.spec.statistics) == 2 * ("recipe" in own)
+    for name, total in sums[0].items():
+        np.testing.assert_array_equal(total, sums[1][name])
 
 
 @pytest.fixture
 def person(fleet: Fleet, tiny_config: Path, tmp_path: Path) -> Path:
     """Give a node a person's device, who said yes to training and bought things."""
+    return person_of(fleet, request(fleet.paths.path, tiny_config), tmp_path)
+
+
+def person_of(fleet: Fleet, asked: Request, tmp_path: Path) -> Path:
+    """Give a node a person's device, for a run."""
     profile = tmp_path / "person"
     hosted = NodeFile(
         kind="device",
@@ -128,7 +142,7 @@ def person(fleet: Fleet, tiny_config: Path, tmp_path: Path) -> Path:
         charging=True,
         unmetered=True,
     )
-    assign(fleet.paths.path, request(fleet.paths.path, tiny_config), {"n2": hosted})
+    assign(fleet.paths.path, asked, {"n2": hosted})
     profile.mkdir()
     (profile / "privacy.toml").write_bytes((fleet.paths.path / "privacy.toml").read_bytes())
     with Device.open(profile) as device:
@@ -165,6 +179,43 @@ def test_a_node_may_host_a_person_and_everything_leaves_by_their_gate(
         assert sorted(entry.bytes for entry in left) == sorted(seen[2])
         joined: Any = device.export_data()["joined"]
         assert [run["rounds"] for run in joined] == [2]
+
+
+@pytest.mark.slow
+def test_a_person_is_asked_once_for_each_statistic_and_never_again(
+    fleet: Fleet, tiny_config: Path, tmp_path: Path
+) -> None:
+    asked = replace(request(fleet.paths.path, tiny_config), recipe="both")
+    person = person_of(fleet, asked, tmp_path)
+    deployed = begun(fleet, tmp_path / "runs")
+    nodes, trained = answers(fleet), list[int]()
+
+    def stopping(work: Work) -> list[Message | None]:
+        replies = nodes(work)
+        if work[0][0].metadata.message_type == "train":
+            trained.append(len(work))
+            if len(trained) == 2:
+                raise PowerCutError
+        return replies
+
+    with pytest.raises(PowerCutError):
+        carried(deployed, fleet, stopping)
+    for _ in range(2):
+        outcome = carried(deployed, fleet, nodes)
+        assert (outcome["ended"], outcome["exit_code"]) == ("too-few-devices", 15)
+        assert "statistics/gram was not summed (interrupted)" in outcome["message"]
+    ledger, _ = read_ledger(deployed.folder.ledger_file, anchors_of(deployed.spec))
+    assert list(ledger.statistics) == ["statistics/popularity"]
+    assert ledger.unanswered == {"statistics/gram": "interrupted"}
+    assert ledger.opened == 0
+    with Device.open(person) as device:
+        left = [entry for entry in device.egress.entries() if entry.kind == "update"]
+        assert [entry.summary.split(",")[0] for entry in left] == [
+            "popularity counts of this device",
+            "which products this device chose close together",
+        ]
+        joined: Any = device.export_data()["joined"]
+        assert [run["rounds"] for run in joined] == [1, 1]
 
 
 def test_a_person_who_takes_training_back_is_in_no_sum(
