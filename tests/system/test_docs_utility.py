@@ -47,5 +47,6 @@ def test_movielens_without_privacy_reaches_its_target(
 ) -> None:
     if not os.environ.get(DATA):
         pytest.skip(f"data set {data} not found: set {DATA}")
-    run = simulate(data, config=ROOT / "privacy.toml", epsilon=None, seed=1, runs=tmp_path)
+    config = ROOT / "privacy.toml"
+    run = simulate(data, config=config, epsilon=None, recipe="rounds", seed=1, runs=tmp_path)
     assert run.metrics["ndcg@10"] >= least

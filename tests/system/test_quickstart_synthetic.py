@@ -30,7 +30,7 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
     answer = json.loads(json.dumps(run.to_dict(), allow_nan=False))
     promised = {
         "run", "epsilon", "metrics", "baselines", "bundle", "bundle_bytes", "rounds",
-        "devices_per_second", "seconds",
+        "devices_per_second", "seconds", "recipe", "shipped", "stages",
     }  # fmt: skip
     assert promised <= set(answer)
     assert set(answer) - promised <= {"intervals", "released", "task", "model_digest", "report"}
@@ -42,7 +42,8 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
     assert answer["epsilon"]["record"] is None
     assert "ndcg@10" in answer["metrics"]
     assert "ndcg@10" in answer["baselines"]["popularity"]
-    assert answer["rounds"] == 3
+    assert (answer["recipe"], answer["shipped"], answer["rounds"]) == ("rounds", "end", 3)
+    assert answer["stages"] == {"end": answer["metrics"]}
     assert answer["devices_per_second"] > 0
     assert answer["seconds"] > 0
     assert Path(answer["report"]).stat().st_size < 500_000
