@@ -158,6 +158,23 @@ def rounds(mechanism: Mechanism, master: bytes, number_of_rounds: int = 3) -> np
     return releaser.parameters()
 
 
+def statistic(master: bytes) -> npt.NDArray[Any]:
+    """Release a one-shot sum, and return it."""
+    lattice = Lattice(1.0)
+    releaser = Releaser(
+        [(SIZE,)],
+        np.zeros(SIZE, np.float32),
+        learning_rate=1.0,
+        lattice=lattice,
+        noise_multiplier=2.0,
+        expected_cohort=1,
+        server_optimizer="sgd",
+    )
+    total = sum(lattice.contribution(u).astype(np.int64) for u in updates(np.arange(3), 1))
+    noise = Keyed(GaussianMechanism(lattice, 2.0), derive_key(master, "statistics", "gram"))
+    return releaser.release([Contribution(np.asarray(total), 3)], noise)
+
+
 def figures(master: bytes) -> dict[str, float]:
     """Release a figure about people to which nobody answered."""
     asked = FigureRound(
@@ -179,6 +196,8 @@ def test_pf_01_rounds_and_figures_are_released_while_every_generator_raises(
     with WATCH:
         models = [rounds(make(), bytes(32)) for _ in range(2)]
         assert figures(bytes(32)) == figures(bytes(32))
+        assert statistic(bytes(32)).tobytes() == statistic(bytes(32)).tobytes()
+    assert (statistic(bytes([1]) * 32) != statistic(bytes(32))).all()
     assert models[0].tobytes() == models[1].tobytes()  # the key alone decides
     assert np.isfinite(models[0]).all()
     assert rounds(make(), bytes([1]) * 32).tobytes() != models[0].tobytes()
@@ -195,6 +214,7 @@ def test_pf_01_no_global_generator_moves_while_rounds_are_released(
     before = standing()
     rounds(make(), fresh_key())
     figures(fresh_key())
+    statistic(fresh_key())
     assert standing() == before
     torch.rand(1)
     assert standing() != before  # a move would be seen
