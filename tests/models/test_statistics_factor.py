@@ -36,9 +36,11 @@ def noised(counts: Vector, sigma: float, seed: int) -> Vector:
     return counts + noise + noise.T
 
 
-def fitted(counts: Vector, popularity: Vector, sigma: float) -> npt.NDArray[np.float32]:
+def fitted(
+    counts: Vector, popularity: Vector, sigma: float, prior: float = 3.0
+) -> npt.NDArray[np.float32]:
     nothing = np.zeros((ITEMS, 0))
-    return fit_bilinear(counts, popularity, nothing, sigma=sigma, prior=3.0, rank=8).rows
+    return fit_bilinear(counts, popularity, nothing, sigma=sigma, prior=prior, rank=8).rows
 
 
 def test_a_planted_model_is_found_without_noise() -> None:
@@ -60,6 +62,23 @@ def test_the_diagonal_is_not_looked_at_and_the_result_is_repeatable() -> None:
     other = counts.copy()
     np.fill_diagonal(other, 1e9)
     np.testing.assert_array_equal(once, fitted(other, popularity, 1.0))
+
+
+def test_a_stronger_prior_leaves_less_of_noise() -> None:
+    popularity = np.exp(np.random.default_rng(6).normal(0.0, 0.5, ITEMS))
+    seen = noised(20.0 * np.outer(popularity, popularity), 20.0, 7)
+    loose, close = (fitted(seen, popularity, 20.0, prior) for prior in (0.1, 30.0))
+    assert float((close**2).sum()) < 0.1 * float((loose**2).sum())
+
+
+def test_an_item_is_not_taken_to_be_rare_beside_itself() -> None:
+    twin = np.arange(12) // 2
+    counts = np.where(twin[:, None] == twin, 50.0, 5.0)
+    nothing = np.zeros((12, 0))
+    model = fit_bilinear(counts, np.ones(12), nothing, sigma=0.1, prior=0.1, rank=8)
+    fit = np.exp(model.rows @ model.rows.T + model.level[:, None] + model.level)
+    off = ~np.eye(12, dtype=bool)
+    np.testing.assert_allclose(fit[off], counts[off], rtol=0.1)
 
 
 def start(head: int, *, sigma: float, features: npt.NDArray[np.float32]) -> Factored:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from homebody_models.statistics.space import Space, packed_length, packed_place, unpack
 
-popularities = st.lists(st.sampled_from([0.1, 0.5, 2.0, 7.0]), min_size=1, max_size=20).map(
+popularities = st.lists(st.sampled_from([0.1, 0.5, 2.0, 7.0]), min_size=1, max_size=60).map(
     lambda p: np.array(p, np.float32)
 )
 
 
-@given(popularities, st.integers(0, 25))
+@given(popularities, st.integers(0, 70))
 def test_the_head_is_the_most_popular_items_and_ties_go_to_the_smaller_index(
     popularity: npt.NDArray[np.float32], head: int
 ) -> None:
