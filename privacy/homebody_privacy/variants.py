@@ -39,9 +39,9 @@ def variant(
             in the file is kept.
         rounds: Another length, at most the file's.
         cohort_size: Another expected cohort.
-        recipe: Another recipe. Noise that was solved for the file's is taken out; a run without
-            rounds is one of ``blt``, which assumes nothing about who comes, and releases each
-            figure once.
+        recipe: Another recipe. Of ``both`` the rounds alone keep their noise; otherwise noise
+            that stands in the file is taken out. A run without rounds is one of ``blt``, which
+            assumes nothing about who comes, and releases each figure once.
         without: Metrics the run does not release.
 
     Raises:
@@ -138,11 +138,13 @@ def _premises(
 
 
 def _cook(values: dict[str, Any], recipe: Recipe | None) -> None:
-    """Change a config's recipe in place: noise that was solved for the other one is taken out."""
-    values["dp"]["noise_multiplier"] = None
-    if recipe == "rounds":
+    """Change a config's recipe in place: noise that another recipe's budget solved is taken out."""
+    if recipe == "rounds":  # their own noise may stay: without statistics it costs less
         values["statistics"] = None
+        for metric in values["metrics"].values():
+            metric["releases_per_run"] = min(metric["releases_per_run"], values["dp"]["rounds"])
         return
+    values["dp"]["noise_multiplier"] = None
     own = values["statistics"] or {}
     kept = {name: own[name] for name in ("window", "head") if name in own}
     values["statistics"] = {"recipe": recipe, **kept}

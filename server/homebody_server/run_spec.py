@@ -1,5 +1,6 @@
 """What a run was asked to do: fixed before the first round, read by the server app alone."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -118,6 +119,8 @@ class RunSpec:
         run_id: Identity of the run, as devices count by it; empty for the folder's name.
         statistics: One-shot sums before the first round, in order; none for rounds alone.
         statistics_settings: What they are; None exactly where there are none.
+        frozen: Names of the first of ``tensors``, which no round changes: they are what the
+            statistics made, broadcast with the rest.
     """
 
     rounds: int
@@ -156,6 +159,7 @@ class RunSpec:
     run_id: str = ""
     statistics: tuple[StatisticPass, ...] = ()
     statistics_settings: StatisticsSettings | None = None
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no run can do."""
@@ -185,6 +189,8 @@ class RunSpec:
             raise ValueError("statistics_settings must be there exactly when statistics are")
         if self.statistics and tuple(one.name for one in self.statistics) != STATISTICS:
             raise ValueError(f"statistics must be {' and '.join(STATISTICS)}, in that order")
+        if self.frozen != tuple(self.tensors)[: len(self.frozen)]:
+            raise ValueError("frozen must be the names of the first tensors, in order")
         if self.rounds:
             return
         if self.mechanism == "gaussian" and self.ceiling is not None:
@@ -199,6 +205,16 @@ class RunSpec:
             raise ValueError(f"min_nodes must be at least {_LEAST_NODES}: fewer keep no secret")
         if self.secagg and self.cohort_cap > self.lattice.max_devices:
             raise ValueError("the largest cohort's secure sum would not fit 32 bits")
+
+    @property
+    def frozen_size(self) -> int:
+        """Numbers of the model that no round changes: the first of its flat vector."""
+        return sum(math.prod(self.tensors[name]) for name in self.frozen)
+
+    @property
+    def trained_size(self) -> int:
+        """Numbers of the model that rounds change: the length of a contribution."""
+        return sum(math.prod(shape) for shape in self.tensors.values()) - self.frozen_size
 
     @property
     def recipe(self) -> Recipe:
@@ -336,6 +352,7 @@ class RunSpec:
             "tensors": {name: list(shape) for name, shape in self.tensors.items()},
             "theta": list(self.theta),
             "omega": list(self.omega),
+            "frozen": list(self.frozen),
             "metrics": [asdict(metric) for metric in self.metrics],
             "statistics": [asdict(one) for one in self.statistics],
             "statistics_settings": settings and asdict(settings),
@@ -355,6 +372,7 @@ class RunSpec:
                 "metrics": tuple(MetricPlan(**metric) for metric in values.get("metrics", ())),
                 "theta": tuple(values.get("theta", ())),
                 "omega": tuple(values.get("omega", ())),
+                "frozen": tuple(values.get("frozen", ())),
                 "statistics": tuple(StatisticPass(**one) for one in values.get("statistics", ())),
                 "statistics_settings": settings and StatisticsSettings(**settings),
             }

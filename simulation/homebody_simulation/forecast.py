@@ -211,7 +211,7 @@ def make_plan(request: Request) -> Plan:
         begun = time.process_time()
         start = sums.start()
         fit_s = time.process_time() - begun
-        utility = utility_forecast(spec, planned.model, split, sums)
+        utility = utility_forecast(spec, planned.model, split, sums, start)
         statistics = _statistics(spec, sums, utility, fit_s)
     if spec.rounds:
         dry = dry_round(planned, split, start=start)

@@ -20,7 +20,7 @@ from homebody_privacy.charges import round_up
 from homebody_privacy.closed_form import gaussian_epsilon, gaussian_mu
 from homebody_server.run_spec import SAMPLER_EPSILON, RunSpec
 from homebody_simulation.curve import look, sample
-from homebody_simulation.laboratory_sums import LaboratorySums
+from homebody_simulation.laboratory_sums import LaboratorySums, Model
 
 DRAWS: Final = 5
 """Draws of noise behind a band."""
@@ -86,7 +86,7 @@ class UtilityForecast:
 
 
 def utility_forecast(
-    spec: RunSpec, model: Recommender, split: Split, sums: LaboratorySums
+    spec: RunSpec, model: Recommender, split: Split, sums: LaboratorySums, start: Model
 ) -> UtilityForecast:
     """Look at the models of several draws of noise, and for how many devices would be enough.
 
@@ -95,15 +95,17 @@ def utility_forecast(
         model: Its model.
         split: What devices train on, and the validation items. Secret. The test stays sealed.
         sums: The statistics without noise.
+        start: The model of the first draw.
     """
     task = sample(split.validation)
 
-    def quality(times: float) -> float:
-        return look(model, sums.start(times=times), task)[1]
+    def quality(times: float = 1.0, parameters: Model | None = None) -> float:
+        made = sums.start(times=times) if parameters is None else parameters
+        return look(model, made, task)[1]
 
     items = len(split.train.catalog)
     floor = look(Popularity(items), popularity_baseline(split.train), task)[1]
-    drawn = np.array([quality(1.0) for _ in range(DRAWS)])
+    drawn = np.array([quality(parameters=start), *(quality() for _ in range(DRAWS - 1))])
     mean, spread = float(drawn.mean()), _WIDTH * float(drawn.std(ddof=1))
     times = None
     if mean - spread <= floor:

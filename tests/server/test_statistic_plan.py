@@ -52,7 +52,11 @@ NO_ROUNDS = BLT | {"rounds": 0, "noise_multiplier": 0.0, "theta": (), "omega": (
 ONCE = MetricPlan(name="quality", noise_multiplier=9.0, releases=1)
 
 
-@pytest.mark.parametrize("values", [BLT, GAUSSIAN, NO_ROUNDS], ids=["blt", "gaussian", "alone"])
+@pytest.mark.parametrize(
+    "values",
+    [BLT, GAUSSIAN, NO_ROUNDS, BLT | {"frozen": ("V",)}],
+    ids=["blt", "gaussian", "alone", "frozen"],
+)
 def test_a_spec_with_statistics_survives_json(values: dict[str, Any]) -> None:
     spec = RunSpec(**values)
     assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
@@ -140,6 +144,15 @@ def test_figures_from_the_start_on_are_as_many_as_they_say(
 def test_statistics_no_run_can_have_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|exactly when"):
         RunSpec(**(BLT | change))
+
+
+def test_rounds_leave_what_is_frozen_and_contribute_the_rest() -> None:
+    spec = RunSpec(**(BLT | {"frozen": ("V",)}))
+    assert (spec.frozen_size, spec.trained_size) == (6, 3)
+    assert (RunSpec(**BLT).frozen_size, RunSpec(**BLT).trained_size) == (0, 9)
+    for wrong in (("b",), ("b", "V"), ("W",)):
+        with pytest.raises(ValueError, match="frozen must be"):
+            RunSpec(**(BLT | {"frozen": wrong}))
 
 
 def test_a_laboratory_reference_has_statistics_without_noise() -> None:

@@ -146,6 +146,7 @@ def prepared(folder: Path, epsilon: float | None) -> Prepared:
             rounds=8,
             cohort=12 if epsilon else 30,
             mechanism=None if epsilon is None else "blt",
+            recipe="rounds",
             seed=5,
             name="attacked",
             runs=folder,

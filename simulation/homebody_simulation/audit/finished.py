@@ -20,7 +20,7 @@ def of_run(request: AuditRequest, run: Path) -> AuditRequest:
         run: Folder of the run.
 
     Raises:
-        UsageError: If the run has not ended, or promised nothing.
+        UsageError: If the run has not ended, promised nothing, or had no rounds.
         InvalidFileError: If there is no such run.
     """
     folder = RunFolder(run)
@@ -30,6 +30,11 @@ def of_run(request: AuditRequest, run: Path) -> AuditRequest:
     if found["epsilon"] is None:
         raise UsageError("the run had no differential privacy: there is no claim to audit")
     config = PrivacyConfig.load(folder.config_file)
+    if config.recipe == "statistics":
+        raise UsageError(
+            "the run had no rounds: an audit tells devices apart by what rounds release",
+            fix="audit a run of recipe both or rounds",
+        )
     return replace(
         request,
         config_file=folder.config_file,

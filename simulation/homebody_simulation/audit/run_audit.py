@@ -104,6 +104,7 @@ def prepare_run(request: AuditRequest, runs: Path, *, model: str) -> Prepared:
             cohort=request.cohort,
             model=model,
             mechanism=request.mechanism,
+            recipe="rounds",  # what is audited; a one-shot sum has no second release to tell from
             seed=request.seed,
             name="audit",
             runs=runs,
