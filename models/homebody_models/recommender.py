@@ -21,14 +21,51 @@ class Layout:
 
     Attributes:
         shapes: Shape of each tensor by name; the order is the order in the vector.
+        frozen: The first of these names: tensors that every device is sent and none trains. A
+            contribution, its bound and its noise cover the rest alone.
+
+    Raises:
+        ValueError: If ``frozen`` are not the first names, or are all of them.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    frozen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse frozen tensors among trained ones: the vector is cut in two once."""
+        if self.frozen != tuple(self.shapes)[: len(self.frozen)] or (
+            self.frozen and len(self.frozen) == len(self.shapes)
+        ):
+            raise ValueError("frozen must be the first names of shapes, and not all of them")
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of parameters, frozen ones included: what is broadcast."""
         return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def frozen_size(self) -> int:
+        """Number of frozen parameters; they come first."""
+        return sum(math.prod(self.shapes[name]) for name in self.frozen)
+
+    @property
+    def trained_size(self) -> int:
+        """Number of parameters that rounds change: the length of a contribution."""
+        return self.size - self.frozen_size
+
+    @property
+    def trained_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor that rounds change, in order."""
+        return {name: shape for name, shape in self.shapes.items() if name not in self.frozen}
+
+    def trained(self, flat: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Return the parameters that rounds change, as a view into ``flat``.
+
+        Raises:
+            ValueError: If ``flat`` has not the shape ``(size,)``.
+        """
+        self._check(flat)
+        return flat[self.frozen_size :]
 
     def views(self, flat: npt.NDArray[np.floating]) -> dict[str, npt.NDArray[np.floating]]:
         """Return the tensors as views into ``flat``; writing to one writes to the vector.
@@ -36,14 +73,17 @@ class Layout:
         Raises:
             ValueError: If ``flat`` has not the shape ``(size,)``.
         """
-        if flat.shape != (self.size,):
-            raise ValueError(f"parameters must have shape ({self.size},), got {flat.shape}")
+        self._check(flat)
         views, start = {}, 0
         for name, shape in self.shapes.items():
             stop = start + math.prod(shape)
             views[name] = flat[start:stop].reshape(shape)
             start = stop
         return views
+
+    def _check(self, flat: npt.NDArray[np.floating]) -> None:
+        if flat.shape != (self.size,):
+            raise ValueError(f"parameters must have shape ({self.size},), got {flat.shape}")
 
 
 def model_digest(parameters: npt.NDArray[np.float32]) -> str:
@@ -61,10 +101,11 @@ class PrivacySplit:
 
 @dataclass(frozen=True, slots=True)
 class LocalGradient:
-    """Gradient of one device's loss at the shared parameters. Secret.
+    """Gradient of one device's loss by the parameters that rounds change. Secret.
 
     Attributes:
-        vector: float64 of shape ``(size,)``; zeros where the device has too little history.
+        vector: float64 of shape ``(trained_size,)``; zeros where the device has too little
+            history.
         loss: Mean loss over the examples used, in nats; NaN with no example. Never sent.
         examples: Number of examples used. Never sent.
     """

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from homebody_models.core_tower import CoreTower
 from homebody_models.interactions import Catalog
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
@@ -11,6 +12,10 @@ from homebody_models.recommender import Recommender
 from homebody_models.two_tower import TwoTower
 
 NAMES = ("two-tower", "matrix-factorization", "popularity")
+"""Models a person can choose."""
+
+CORE = "core-tower"
+"""Model of the rounds that go on from statistics; it takes their table and cannot do without."""
 
 Option = int | float | bool
 
@@ -20,7 +25,7 @@ class ModelSpec:
     """Which model, with which options; public.
 
     Attributes:
-        name: One of ``NAMES``.
+        name: One of ``NAMES``, or ``CORE``.
         options: Keyword arguments of the model's class; what is absent has its default there.
     """
 
@@ -29,7 +34,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         """Refuse a name outside the zoo."""
-        if self.name not in NAMES:
+        if self.name not in (*NAMES, CORE):
             raise ValueError(f"model must be one of {', '.join(NAMES)}, got {self.name!r}")
 
     def build(self, catalog: Catalog) -> Recommender:
@@ -50,6 +55,8 @@ class ModelSpec:
         match self.name:
             case "two-tower":
                 return TwoTower(len(catalog), catalog.features, **self.options)  # type: ignore[arg-type]  # checked by the class
+            case "core-tower":
+                return CoreTower(len(catalog), **self.options)  # type: ignore[arg-type]  # checked by the class
             case "matrix-factorization":
                 return MatrixFactorization(len(catalog), **self.options)  # type: ignore[arg-type]  # checked by the class
             case _:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from homebody_models.core_tower import CoreTower
 from homebody_models.local_recency import LocalRecency
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
@@ -21,11 +22,14 @@ TRAINED = {
     "two-tower": TwoTower(ITEMS, _NO_CONTENT, dim=8),
     "two-tower that repeats": TwoTower(ITEMS, _NO_CONTENT, dim=8, repeat=4.0),
     "two-tower with content": TwoTower(ITEMS, _PARITY, content=True, dim=8, init_scale=1.0),
+    "core-tower": CoreTower(ITEMS, dim=ITEMS, cuts=8, sharpness=1.0, hidden=False),
     "matrix-factorization": MatrixFactorization(ITEMS, dim=8),
     "popularity": Popularity(ITEMS),
 }
 PERSONAL = {name: model for name, model in TRAINED.items() if name != "popularity"}
 ALL = TRAINED | {"local-recency": LocalRecency(n_items=ITEMS)}
+
+LEARNING = {name: model for name, model in PERSONAL.items() if not model.layout.frozen}
 
 every_model = pytest.mark.parametrize("model", ALL.values(), ids=ALL.keys())
 every_trained_model = pytest.mark.parametrize("model", TRAINED.values(), ids=TRAINED.keys())
@@ -47,7 +51,7 @@ def _train(
     """Train on the mean gradient of all devices by Adam."""
     rng = np.random.default_rng(7)
     flat = model.init(rng).astype(np.float64)
-    first, second = np.zeros(flat.size), np.zeros(flat.size)
+    first, second = np.zeros((2, model.layout.trained_size))
     for step in range(1, rounds + 1):
         gradients = [
             model.local_gradient(flat.astype(np.float32), history, rng).vector
@@ -57,7 +61,7 @@ def _train(
         first += 0.1 * (gradient - first)
         second += 0.01 * (gradient**2 - second)
         corrected = first / (1 - 0.9**step), second / (1 - 0.99**step)
-        flat -= lr * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
+        model.layout.trained(flat)[:] -= lr * corrected[0] / (np.sqrt(corrected[1]) + 1e-8)
     return flat.astype(np.float32)
 
 
@@ -67,7 +71,7 @@ def test_layout_names_every_parameter(model: Recommender) -> None:
     assert flat.dtype == np.float32
     assert flat.shape == (model.layout.size,)
     assert sum(view.size for view in model.layout.views(flat).values()) == flat.size
-    assert set(model.privacy_split().shared) == set(model.layout.shapes)
+    assert set(model.privacy_split().shared) == set(model.layout.trained_shapes)
     assert "user_vector" not in model.layout.shapes
 
 
@@ -90,11 +94,13 @@ def test_same_seed_gives_the_same_start_and_the_same_gradient(model: Recommender
 
 
 @every_model
-def test_gradient_has_the_size_of_the_parameters_and_leaves_them(model: Recommender) -> None:
+def test_gradient_has_the_size_of_what_is_trained_and_leaves_the_parameters(
+    model: Recommender,
+) -> None:
     flat = _start(model)
     before = flat.copy()
     got = model.local_gradient(flat, HISTORY, np.random.default_rng(0))
-    assert got.vector.shape == flat.shape
+    assert got.vector.shape == (model.layout.trained_size,)
     assert got.vector.dtype == np.float64
     assert np.array_equal(flat, before)
 
@@ -106,12 +112,13 @@ def test_a_small_step_down_the_gradient_lowers_the_loss(model: Recommender, seed
     history = np.random.default_rng(seed).integers(0, ITEMS, 8)
     got = model.local_gradient(flat, history, np.random.default_rng(seed))
     norm = np.linalg.norm(got.vector)
-    lower, higher = (
-        model.local_gradient(
-            (flat - step * got.vector).astype(np.float32), history, np.random.default_rng(seed)
-        ).loss
-        for step in (0.02 / norm, -0.02 / norm)
-    )
+
+    def loss_after(step: float) -> float:
+        moved = flat.copy()
+        model.layout.trained(moved)[:] -= (step * got.vector).astype(np.float32)
+        return model.local_gradient(moved, history, np.random.default_rng(seed)).loss
+
+    lower, higher = loss_after(0.02 / norm), loss_after(-0.02 / norm)
     assert lower < got.loss < higher
     assert (higher - lower) / 0.04 == pytest.approx(norm, rel=0.05)
 
@@ -162,7 +169,7 @@ def test_export_is_a_copy(model: Recommender) -> None:
     assert np.array_equal(exported.bias, bias)
 
 
-@every_personal_model
+@pytest.mark.parametrize("model", LEARNING.values(), ids=LEARNING.keys())
 def test_checkerboard_is_learned(model: Recommender) -> None:
     """A person chose every item of their own colour but one: that one is the best new item."""
     rng = np.random.default_rng(3)
