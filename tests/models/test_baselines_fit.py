@@ -172,7 +172,7 @@ def test_the_central_gradient_is_that_of_the_federated_model() -> None:
 def test_the_two_tower_finds_what_is_planted(
     blocks: Interactions, monkeypatch: pytest.MonkeyPatch, whole: int
 ) -> None:
-    monkeypatch.setattr(next_item, "STEPS", 80)
+    monkeypatch.setattr(next_item, "STEPS", (80, 80))
     monkeypatch.setattr(next_item, "BATCH", 128)
     monkeypatch.setattr(next_item, "WHOLE", whole)
     monkeypatch.setattr(next_item, "NEGATIVES", 4)

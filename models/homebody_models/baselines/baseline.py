@@ -81,5 +81,5 @@ def own_again(train: Interactions) -> Axes:
     return {"repeat": (1.0, 0.0, 0.3, 10.0)} if train.repeats else {}
 
 
-OWN_DECAY = 0.98
-"""Decay of the recency weights that ``repeat`` multiplies: a fixed half-life of 34 events."""
+OWN_DECAY = 0.9
+"""Decay of the recency weights that ``repeat`` multiplies: half the weight in 7 events."""

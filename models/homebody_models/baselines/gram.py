@@ -15,6 +15,9 @@ HEAD: Final = 4_096
 EVENTS: Final = 1_024
 """Newest events of a device that count: a longer history costs a square of its length."""
 
+REPEATED: Final = 256
+"""The same where items come again and rows must be added up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -55,9 +58,10 @@ def gram(
             is; else a device counts by its length.
     """
     total = np.zeros((len(head.items), len(head.items)))
+    sums = window < 1.0 and train.repeats
     powers = window ** np.arange(EVENTS, dtype=np.float64)
     for device in range(train.devices):
-        own = head.place[train.history(device)[-EVENTS:]]
+        own = head.place[train.history(device)[-(REPEATED if sums else EVENTS) :]]
         own = own[own >= 0]
         if window == 1.0:
             own = np.unique(own)
@@ -67,7 +71,7 @@ def gram(
         mirrored = np.concatenate((powers[n - 1 : 0 : -1], powers[:n]))
         pairs = np.lib.stride_tricks.sliding_window_view(mirrored, n)[::-1]
         distinct = own
-        if window < 1.0 and train.repeats:
+        if sums:
             distinct, pairs = _summed(own, pairs)
         weight = 1.0 / np.linalg.norm(pairs) if normalised else 1.0
         total[np.ix_(distinct, distinct)] += weight * pairs

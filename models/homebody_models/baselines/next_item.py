@@ -23,7 +23,9 @@ from homebody_models.two_tower import TwoTower
 
 DIM: Final = 64
 DECAY: Final = 0.8
-STEPS: Final = 800
+STEPS: Final = (800, 2_000)
+"""Fewest and most steps; between, as many as draw each event twice on average."""
+
 BATCH: Final = 1_024
 WHOLE: Final = 8_192
 """Largest catalog with a softmax over all of it; beyond, over NEGATIVES and the target."""
@@ -99,7 +101,9 @@ class _Training:
         table, bias = views["V"], views["b"]
         first, second = np.zeros_like(flat), np.zeros_like(flat)
         whole = self._model.n_items <= WHOLE
-        for step in range(STEPS if len(self._able) else 0):
+        twice = 2 * len(self._train.items) // BATCH
+        steps = min(max(twice, STEPS[0]), STEPS[1]) if len(self._able) else 0
+        for step in range(steps):
             batch = self._batch(BATCH if whole else BATCH // 4)
             if whole:
                 rows, own = _over_all(batch, table, bias, self._model.repeat)
@@ -110,7 +114,7 @@ class _Training:
             gradient = np.concatenate((rows.ravel(), own))
             first += _FAST * (gradient - first)
             second += _SLOW * (gradient * gradient - second)
-            rate = _RATE * (1.0 - step / STEPS) / (1.0 - (1.0 - _FAST) ** (step + 1))
+            rate = _RATE * (1.0 - step / steps) / (1.0 - (1.0 - _FAST) ** (step + 1))
             scale = np.sqrt(second / (1.0 - (1.0 - _SLOW) ** (step + 1))) + 1e-8
             flat -= np.float32(rate) * first / scale
         return flat

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +11,25 @@ from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, 
 from homebody_models.interactions import Interactions
 from homebody_models.local_recency import LocalRecency
 from homebody_models.metrics import Scores
+from homebody_models.popularity import popularity_baseline
 
 _LATELY = 10  # events that a rule looks at
 
 
 @dataclass(frozen=True, slots=True)
 class Bestsellers:
-    """Popularity: items by the number of devices that chose them, the same list for all."""
+    """Popularity: the same list for all.
+
+    Items count by the devices that chose them; or, where items come again, by their share of each
+    device's events (``popularity_baseline``), whichever validation prefers.
+    """
 
     name: str = "popularity"
     note: str = "the same list for all; no differential privacy"
 
-    def axes(self, train: Interactions) -> Axes:  # noqa: ARG002 protocol
-        """Return nothing: there is nothing to choose."""
-        return {}
+    def axes(self, train: Interactions) -> Axes:
+        """Return both ways to count, where they differ."""
+        return {"events": (0.0, 1.0)} if train.repeats else {}
 
     def fit_each(
         self,
@@ -32,10 +38,15 @@ class Bestsellers:
         *,
         seed: int,  # noqa: ARG002 protocol
     ) -> Iterator[Scores]:
-        """Count devices."""
-        shared = counts(train).astype(np.float32)
-        for _ in settings:
-            yield lambda histories: np.tile(shared, (len(histories), 1))
+        """Count devices or shares of events."""
+        for setting in settings:
+            by_events = setting.get("events", 0.0)
+            shared = popularity_baseline(train) if by_events else counts(train).astype(np.float32)
+            yield partial(_same_for_all, shared)
+
+
+def _same_for_all(shared: Array, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
+    return np.tile(shared, (len(histories), 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class LocalOnly:
 
     def axes(self, train: Interactions) -> Axes:  # noqa: ARG002 protocol
         """Return the decays of a choice's weight."""
-        return {"decay": (0.98, 0.9, 0.95, 0.99, 1.0)}
+        return {"decay": (0.9, 0.8, 0.95, 0.98, 1.0)}
 
     def fit_each(
         self,
@@ -59,7 +70,7 @@ class LocalOnly:
         """Learn nothing."""
         for setting in settings:
             model = LocalRecency(n_items=len(train.catalog), history_decay=setting["decay"])
-            yield lambda histories, model=model: model.scores(np.zeros(0, np.float32), histories)  # type: ignore[misc]
+            yield partial(model.scores, np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
