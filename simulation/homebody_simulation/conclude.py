@@ -48,7 +48,7 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         meter: What the devices' part cost.
         timing: How long training took.
     """
-    folder, spec = prepared.folder, prepared.spec
+    folder, spec, layout = prepared.folder, prepared.spec, prepared.model.layout
     state = folder.load_state()
     shipping = shipping_of(prepared)
     shipped = shipping.shipped.parameters
@@ -80,7 +80,11 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         "devices_per_second": timing.devices_per_second(spec.cohort_size, spec.devices),
         "seconds": timing.seconds,
         "data": _data(prepared),
-        "model": {"name": prepared.model.name, "parameters": prepared.model.layout.size},
+        "model": {
+            "name": prepared.model.name,
+            "parameters": layout.size,
+            "trained": layout.trained_size if spec.rounds else 0,
+        },
         "reproduce": _command(prepared),
         "digests": {"config": spec.config_digest, "model": model_digest(shipped)},
         "versions": ", ".join(
@@ -92,7 +96,7 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     write_egress(
         folder.path / "egress.jsonl",
         rounds=report["rounds"],
-        size=prepared.model.layout.size,
+        size=layout.trained_size,
         spec=spec,
         statistics=statistic_lengths(prepared),
     )

@@ -119,8 +119,16 @@ def plan_line(prepared: Prepared) -> str:
     )
     return (
         f"{prepared.folder.name}: {spec.devices:,} devices, {_steps(spec)}, "
-        f"{prepared.model.name} with {prepared.model.layout.size:,} parameters; {privacy}{carried}"
+        f"{prepared.model.name} with {_size(prepared)}; {privacy}{carried}"
     )
+
+
+def _size(prepared: Prepared) -> str:
+    """Return how many parameters a model has, and how many of them rounds train."""
+    layout = prepared.model.layout
+    some = layout.frozen_size and prepared.spec.rounds
+    trained = f" ({layout.trained_size:,} trained)" if some else ""
+    return f"{layout.size:,} parameters{trained}"
 
 
 def _steps(spec: RunSpec) -> str:

@@ -38,7 +38,7 @@ def _of_update(number: int, size: int, spec: RunSpec) -> dict[str, object]:
     vote = spec.count_multiplier is not None
     return {
         "round": number,
-        "what": "one clipped update, rounded to the lattice; every parameter, same length"
+        "what": "one clipped update, rounded to the lattice; every trained parameter, same length"
         + ("; and whether it was clipped" if vote else "")
         + _sealed(spec),
         "purpose": "training",
@@ -79,7 +79,7 @@ def write_egress(
     Args:
         file: The log; replaced.
         rounds: Rounds released.
-        size: Parameters of the model: an update has as many integers, whatever the history.
+        size: Trained parameters: an update has as many integers, whatever the history.
         spec: The run's constants.
         statistics: Integers of each statistic that was released, by its name.
     """

@@ -178,7 +178,7 @@ def _mechanism(
             "joins": spec.participation.joins,
             "theta": list(spec.theta),
             "omega": list(spec.omega),
-            "fine_bits": spec.mechanism_for(prepared.model.layout.size).fine_bits,
+            "fine_bits": spec.mechanism_for(prepared.model.layout.trained_size).fine_bits,
         }
     return figures
 

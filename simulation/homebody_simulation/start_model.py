@@ -1,28 +1,36 @@
 """Which model a run with statistics trains: its item table is what the statistics make."""
 
 from homebody_models.statistics.settings import StatisticsSettings
-from homebody_models.zoo import ModelSpec
+from homebody_models.zoo import CORE, ModelSpec, Option
+from homebody_privacy.protection import Recipe
 from homebody_simulation.profiles import Profile
 
 
-def start_model_spec(settings: StatisticsSettings, profile: Profile) -> ModelSpec:
-    """Return the two-tower model whose parameters one-shot statistics give.
+def start_model_spec(
+    settings: StatisticsSettings,
+    profile: Profile,
+    *,
+    recipe: Recipe = "statistics",
+    repeats: bool = False,
+) -> ModelSpec:
+    """Return the model whose parameters one-shot statistics give.
 
-    Width and recency follow from what was fixed for the statistics; how a device learns in rounds
-    follows from the data set's profile. Content is in the table already, so it has no part of its
-    own.
+    Width and recency follow from what was fixed for the statistics. Rounds train a core on top of
+    the table, which stays as it is; without rounds there is the table alone. Content is in it
+    already, so it has no part of its own.
 
     Args:
         settings: What was fixed before the statistics.
         profile: Settings of the data set.
+        recipe: ``both`` where rounds follow.
+        repeats: Whether items are chosen again: then nothing is hidden, in lists or in training.
     """
-    learning = {name: profile.two_tower[name] for name in ("cuts",) if name in profile.two_tower}
-    return ModelSpec(
-        "two-tower",
-        {
-            **learning,
-            "dim": settings.rank,
-            "history_decay": settings.history_decay,
-            "repeat": settings.repeat,
-        },
-    )
+    options: dict[str, Option] = {
+        "dim": settings.rank,
+        "history_decay": settings.history_decay,
+        # How habits add up is of the kind of goods, where the statistics do not say.
+        "repeat": settings.repeat or profile.two_tower.get("repeat", 0.0),
+    }
+    if recipe == "both":
+        return ModelSpec(CORE, {**options, "hidden": not repeats})
+    return ModelSpec("two-tower", options)

@@ -39,7 +39,7 @@ def uploads(prepared: Prepared) -> list[dict[str, Any]]:
         found.append(
             _kind(
                 "update of a round",
-                WORD * (prepared.model.layout.size + (spec.count_multiplier is not None)),
+                WORD * (prepared.model.layout.trained_size + (spec.count_multiplier is not None)),
                 most=spec.participation.joins if spec.mechanism == "blt" else spec.rounds,
                 expected=spec.rounds * spec.cohort_size / spec.devices,
             )

@@ -100,7 +100,7 @@ def test_what_a_device_sends_is_listed_and_logged_alike(both_run: SimulatedRun) 
         (2, 16),
     ]
     assert sent["statistic popularity"]["bytes"] == 4 * 20
-    assert update == 4 * both_run.report["model"]["parameters"]
+    assert update == 4 * both_run.report["model"]["trained"]
     # Two rounds of 20 of 40 devices: one update is expected of each.
     expected = sum(size for number, size in logged if number < 2) + 16
     assert both_run.report["upload_bytes"] == expected
