@@ -85,7 +85,8 @@ def dry_round(
     """
     histories = split.train
     host = laboratory_host(planned, histories)
-    most = min(MOST, max(_LEAST, _NUMBERS // planned.model.layout.size))
+    layout = planned.model.layout
+    most = min(MOST, max(_LEAST, _NUMBERS // layout.trained_size))
     asked = np.unique(np.linspace(0, histories.devices - 1, most).astype(np.int64))
     meter = Meter()
 
@@ -99,8 +100,7 @@ def dry_round(
         start = planned.model.init(np.random.default_rng(0))
     replies = grid.send_and_receive([_ask(planned, start, int(i)) for i in asked])
     found = [integers_of(reply) for reply in replies]
-    size = planned.model.layout.size
-    integers = [v[:size] for v in found if v is not None]
+    integers = [v[: layout.trained_size] for v in found if v is not None]
     started = clock()
     _add_up(planned, start, integers)
     summed = clock()
@@ -116,10 +116,10 @@ def _add_up(
     planned: Planned, start: npt.NDArray[np.float32], integers: list[npt.NDArray[np.int64]]
 ) -> None:
     """Do what the server does with the replies of a round, and throw the result away."""
-    spec = planned.spec
+    spec, layout = planned.spec, planned.model.layout
     releaser = Releaser(
-        spec.tensors.values(),
-        start,
+        layout.trained_shapes.values(),
+        layout.trained(start).astype(np.float32),
         learning_rate=spec.learning_rate,
         lattice=spec.lattice,
         noise_multiplier=spec.noise_multiplier,

@@ -160,6 +160,7 @@ class Plan:
             "min_separation": spec.min_separation if spec.rounds else None,
             "max_rounds_per_device": spec.participation.joins if spec.rounds else None,
             "parameters": self.planned.model.layout.size,
+            "trained_parameters": spec.trained_size if spec.rounds else 0,
             "epsilon_by_part": self.parts,
             "epsilon_by_part_unamplified": self.parts_unamplified,
             "life": None if self.life is None else asdict(self.life),
@@ -211,12 +212,12 @@ def make_plan(request: Request) -> Plan:
         begun = time.process_time()
         start = sums.start()
         fit_s = time.process_time() - begun
-        utility = utility_forecast(spec, planned.model, split, sums, start)
+        utility = utility_forecast(spec, split, sums, start)
         statistics = _statistics(spec, sums, utility, fit_s)
     if spec.rounds:
         dry = dry_round(planned, split, start=start)
         other, reason = _other(request, approved, dataset, spec.mechanism)
-        rounds = rounds_forecast(spec, planned.model.layout.size, dry, other, reason)
+        rounds = rounds_forecast(spec, dry, other, reason)
     charges, delta = spec.whole_charge(), spec.accounted_delta
     parts, plain = epsilon_by_part(charges, delta), unamplified_by_part(charges, delta)
     return Plan(
@@ -229,7 +230,7 @@ def make_plan(request: Request) -> Plan:
         life=_life(request, planned),
         statistics=statistics,
         rounds=rounds,
-        advice=advice_for(planned.model.name, request.epsilon, spec),
+        advice=advice_for(request.model, request.epsilon, spec),
     )
 
 

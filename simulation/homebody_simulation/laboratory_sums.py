@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_client.statistic import statistic_of
+from homebody_models.core_tower import CoreTower
 from homebody_models.interactions import Interactions
+from homebody_models.recommender import Recommender
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.statistics.start import gram_broadcast, start_parameters
 from homebody_privacy.stream import NoiseStream, fresh_key
@@ -34,6 +36,7 @@ class LaboratorySums:
     """The statistics of a run over the devices at hand. Secret: only the popularity has noise.
 
     Attributes:
+        model: What is made of them.
         settings: What they are.
         features: Public content of the catalog.
         passes: Their noise in the run.
@@ -44,6 +47,7 @@ class LaboratorySums:
         cpu_s: Processor seconds of a device for both, mean, on this machine.
     """
 
+    model: Recommender = field(repr=False)
     settings: StatisticsSettings
     features: npt.NDArray[np.float32] = field(repr=False)
     passes: tuple[StatisticPass, ...]
@@ -87,6 +91,7 @@ class LaboratorySums:
         statistic = statistic_of(host, second.name, sent)
         gram = second.lattice.decode(statistic.total(histories.history(int(i)) for i in asked))
         return cls(
+            model=planned.model,
             settings=settings,
             features=features,
             passes=spec.statistics,
@@ -112,7 +117,7 @@ class LaboratorySums:
         """
         scale = self.share / times
         noise = scale * _noise(self.passes[1], self.gram.size) if scale else 0.0
-        return start_parameters(
+        made = start_parameters(
             self.settings,
             self.features,
             self.popularity,
@@ -120,6 +125,7 @@ class LaboratorySums:
             popularity_sigma=self.share * self.passes[0].noise_multiplier,
             gram_sigma=scale * self.passes[1].noise_multiplier,
         )
+        return self.model.start(made) if isinstance(self.model, CoreTower) else made
 
 
 def _noise(one: StatisticPass, size: int) -> Vector:

@@ -28,6 +28,8 @@ def _promise(plan: Plan) -> list[str]:
         f"{plan.dataset}: {spec.devices:,} devices, {plan.planned.model.name} with "
         f"{plan.planned.model.layout.size:,} parameters"
     )
+    if spec.frozen:
+        about += f", of which rounds train {spec.trained_size:,}"
     unit = f"unit {dp.unit} (everything one device holds, {over}) · zero-out"
     paid = f"{_parts(plan.parts)} · total ε {plan.epsilon:g} at δ={dp.delta:g}"
     if spec.rounds:

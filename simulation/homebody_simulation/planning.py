@@ -75,6 +75,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
     common: dict[str, Any] = {
         "devices": devices,
         "tensors": dict(model.layout.shapes),
+        "frozen": model.layout.frozen,
         "population": _people(dataset),
         "deadline_s": request.deadline_s,
         "delta": approved.dp.delta,
@@ -99,7 +100,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
             config,
             epsilon=epsilon,
             population=devices,
-            dim=model.layout.size,
+            dim=model.layout.trained_size,
             statistics=common["statistics"],
         )
         config = completed(
@@ -109,7 +110,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
             statistics=fields,
         )
         spec = _protected(config, noise, epsilon, profile.learning_rate, common)
-        _check_sampler(spec, config, model.layout.size, _longest(statistics, dataset))
+        _check_sampler(spec, config, _longest(statistics, dataset))
     return Planned(config=config, model_spec=model_spec, model=model, spec=spec, noise=noise)
 
 
@@ -209,23 +210,22 @@ def _finest_bits(cohort_cap: int) -> int:
     return fitting[-1]
 
 
-def _check_sampler(
-    spec: RunSpec, config: PrivacyConfig, size: int, longest: Mapping[str, int]
-) -> None:
+def _check_sampler(spec: RunSpec, config: PrivacyConfig, longest: Mapping[str, int]) -> None:
     """Refuse a run so long that the noise sampler's error outgrows the room kept for it.
 
     Args:
         spec: The run.
         config: Its config.
-        size: Parameters of the model.
         longest: The most entries of each one-shot sum, by name.
     """
-    draws = {("dp.delta", spec.delta): _user_draws(spec, size, longest)}
+    draws = {("dp.delta", spec.delta): _user_draws(spec, longest)}
     record = config.dp.record
     if record is not None and record.enabled and spec.rounds:
         lattice = Lattice(clip_norm=record.max_grad_norm, bits=RECORD_BITS)
         level = GaussianMechanism(lattice=lattice, noise_multiplier=record.noise_multiplier)
-        draws["dp.record.delta", record.delta] = [(level, size, spec.rounds * record.steps)]
+        draws["dp.record.delta", record.delta] = [
+            (level, spec.trained_size, spec.rounds * record.steps)
+        ]
     for (field_name, delta), each in draws.items():
         lost = math.fsum(m.sampler_delta(dim, releases) for m, dim, releases in each)
         more = math.fsum(m.sampler_epsilon(dim, releases) for m, dim, releases in each)
@@ -237,9 +237,7 @@ def _check_sampler(
             )
 
 
-def _user_draws(
-    spec: RunSpec, size: int, longest: Mapping[str, int]
-) -> list[tuple[Mechanism, int, int]]:
+def _user_draws(spec: RunSpec, longest: Mapping[str, int]) -> list[tuple[Mechanism, int, int]]:
     """Return what draws noise at user level: mechanism, entries, releases."""
     draws = [(one.mechanism(), longest[one.name], 1) for one in spec.statistics]
     figures = sum(len(figure_names(metric.name)) for metric in spec.metrics)
@@ -247,8 +245,8 @@ def _user_draws(
         figured = [GaussianMechanism(FIGURES, metric.noise_multiplier) for metric in spec.metrics]
         return draws + [(one, figures, 1) for one in figured]
     # A vote and some figures a round: counted as more parameters, though they are fewer draws.
-    size += (spec.count_multiplier is not None) + figures
-    return [*draws, (spec.mechanism_for(size), size, spec.rounds)]
+    size = spec.trained_size + (spec.count_multiplier is not None) + figures
+    return [*draws, (spec.mechanism_for(spec.trained_size), size, spec.rounds)]
 
 
 def _people(dataset: Dataset) -> str:

@@ -117,18 +117,17 @@ class RoundsForecast:
 
 
 def rounds_forecast(
-    spec: RunSpec, dim: int, dry: DryRound, other: NoiseForecast | None, reason: str | None
+    spec: RunSpec, dry: DryRound, other: NoiseForecast | None, reason: str | None
 ) -> RoundsForecast:
     """Return the forecast of a run's rounds from what a few devices answered.
 
     Args:
         spec: The run.
-        dim: Coordinates of a contribution.
         dry: The answers.
         other: The other mechanism at the same epsilon; None where it is not feasible.
         reason: Why it is not.
     """
-    own = NoiseForecast.of(spec)
+    own, dim = NoiseForecast.of(spec), spec.trained_size
     noise = math.sqrt(dim) * spec.noise_multiplier
     agreeing = spec.rounds * spec.cohort_size * math.sqrt(max(0.0, dry.pair))
     scattered = spec.rounds * spec.cohort_size * dry.square

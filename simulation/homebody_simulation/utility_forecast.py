@@ -13,7 +13,6 @@ import numpy as np
 
 from homebody_models.local_recency import LocalRecency
 from homebody_models.popularity import Popularity, popularity_baseline
-from homebody_models.recommender import Recommender
 from homebody_models.split import Split, Task
 from homebody_privacy.accounting import spent_epsilon
 from homebody_privacy.charges import round_up
@@ -86,13 +85,12 @@ class UtilityForecast:
 
 
 def utility_forecast(
-    spec: RunSpec, model: Recommender, split: Split, sums: LaboratorySums, start: Model
+    spec: RunSpec, split: Split, sums: LaboratorySums, start: Model
 ) -> UtilityForecast:
     """Look at the models of several draws of noise, and for how many devices would be enough.
 
     Args:
         spec: The run.
-        model: Its model.
         split: What devices train on, and the validation items. Secret. The test stays sealed.
         sums: The statistics without noise.
         start: The model of the first draw.
@@ -101,7 +99,7 @@ def utility_forecast(
 
     def quality(times: float = 1.0, parameters: Model | None = None) -> float:
         made = sums.start(times=times) if parameters is None else parameters
-        return look(model, made, task)[1]
+        return look(sums.model, made, task)[1]
 
     items = len(split.train.catalog)
     floor = look(Popularity(items), popularity_baseline(split.train), task)[1]
