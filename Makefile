@@ -63,8 +63,8 @@ bench-privacy: $(VENV)/dev ## Accounting against the reference, noise of running
 bench-transport: $(VENV)/dev ## What sealing and secure sums cost: a node, the server, a whole run (minutes)
 	$(BIN)/python benchmarks/transport.py
 
-bench-utility: $(VENV)/dev ## What epsilon buys: docs/utility.md (about an hour)
-	$(BIN)/python benchmarks/utility.py
+bench-utility: $(VENV)/dev ## What epsilon buys: the small cards of docs/utility.md (minutes)
+	$(BIN)/python benchmarks/utility
 
 docs: $(VENV)/dev ## Check that commands, fields and codes of the docs are those of the code
 	$(BIN)/python -m pytest -q tests/system/test_docs_*.py tests/system/test_readme.py
