@@ -28,15 +28,15 @@ def dense(sparse: Sparse, length: int) -> npt.NDArray[np.float64]:
 
 
 def plainly(history: npt.NDArray[np.int32], space: Space, window: float) -> npt.NDArray[np.float64]:
-    """Sum over every pair of events, then divide by the norm."""
-    sums = np.zeros((space.size, space.size))
+    """Take the closest of every pair of items, then divide by the norm."""
+    nearest = np.zeros((space.size, space.size))
     for newer in range(len(history)):
         for older in range(newer):
             low, high = sorted((space.place[history[older]], space.place[history[newer]]))
             if low >= 0 and low != high:
                 steps = newer - older
-                sums[low, high] += window**steps / (1 + steps)
-    vector = sums[np.triu_indices(space.size, 1)]
+                nearest[low, high] = max(nearest[low, high], window**steps / (1 + steps))
+    vector = nearest[np.triu_indices(space.size, 1)]
     norm = np.linalg.norm(vector)
     return vector / norm if norm > 0.0 else vector
 
@@ -58,7 +58,7 @@ def test_no_history_adds_a_gram_statistic_of_norm_above_one(
 
 
 @given(histories, popularities, st.integers(2, ITEMS), st.floats(0.3, 1.0))
-def test_a_gram_statistic_is_the_sum_over_pairs_of_events(
+def test_a_gram_statistic_holds_how_close_each_pair_of_items_came(
     history: npt.NDArray[np.int32], popularity: npt.NDArray[np.float32], head: int, window: float
 ) -> None:
     space = Space.of(popularity, head)

@@ -15,8 +15,9 @@ from homebody_models.statistics.space import Space, packed_place
 
 Vector = npt.NDArray[np.float64]
 
-EVENTS: Final = 1_024
-"""Newest events on the head that a device looks at: it works the square of their number."""
+EVENTS: Final = 256
+"""Newest events on the head that a device looks at: it works the square of their number, and more
+of them made no difference on any data set measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,10 @@ def popularity_statistic(history: npt.NDArray[np.integer]) -> Sparse:
 def gram_statistic(history: npt.NDArray[np.integer], space: Space, window: float) -> Sparse:
     """Return which items of the head a device chose close to each other, packed.
 
-    A pair of events d steps apart weighs ``window ** d / (1 + d)``; the weights of a pair of
-    different items add up, and the whole is divided by its norm. There is no diagonal and no item
+    Two different items weigh ``window ** d / (1 + d)``, where d is how many steps apart they were
+    at their closest, and the whole is divided by its norm. A sum over all the times they met would
+    spend the norm on what a person chooses every week, which the device itself knows best (Complete
+    Journey at epsilon 8, new items: ndcg .053 against .044). There is no diagonal and no item
     outside the head: neither is used afterwards, and either would take its part of the norm from
     the pairs. That the weight falls slowly, without a length of its own, fits sessions short and
     long.
@@ -81,6 +84,6 @@ def _pairs(
     if window < 1.0:
         weights *= window**distance
     distinct, first = np.unique(items[order], return_index=True)
-    if len(distinct) < len(items):  # an item chosen twice adds up, on both sides
-        weights = np.add.reduceat(np.add.reduceat(weights, first, axis=0), first, axis=1)
+    if len(distinct) < len(items):  # of an item chosen twice, the time nearest to the other
+        weights = np.maximum.reduceat(np.maximum.reduceat(weights, first, axis=0), first, axis=1)
     return distinct, weights
