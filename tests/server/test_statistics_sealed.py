@@ -79,7 +79,7 @@ def test_many_devices_are_summed_in_sessions_of_all_shards_under_one_draw_of_noi
     clear = make_world("plain", **ALONE)
     expected = clear.run()
     monkeypatch.setattr(Lattice, "max_devices", 5)
-    sealed = fleet(make_world, "s", 4, **ALONE, cohort_size=4, cohort_cap=5)
+    sealed = fleet(make_world, "s", 6, **ALONE, cohort_size=4, cohort_cap=5)
     asked: Sent = []
     assert same_end(sealed.run(sent_envelopes(sealed.honest, asked)), expected)
     sessions: dict[int, set[int]] = {}
@@ -88,7 +88,8 @@ def test_many_devices_are_summed_in_sessions_of_all_shards_under_one_draw_of_noi
         if context.step is Step.UPDATE:
             nodes = sessions.setdefault(context.session, set())
             nodes.add(message.metadata.dst_node_id)
-    assert list(sessions.values()) == [{1, 2, 3, 4}] * 6  # three groups a statistic
+    # Three groups of four devices a statistic; the two shards without one add zeros to it.
+    assert list(sessions.values()) == [{1, 2, 3, 4, 5, 6}] * 6
 
 
 def test_a_killed_simulation_asks_again_in_new_sessions(make_world: Builder) -> None:
