@@ -68,7 +68,7 @@ def without(dataset: Dataset, cold: npt.NDArray[np.int64]) -> Dataset:
         repeats=data.repeats,
         catalog=data.catalog,
     )
-    return replace(dataset, interactions=stripped)
+    return replace(dataset, interactions=stripped, raw_events=len(stripped.items), skipped=())
 
 
 def cold_run(card: Card, seed: int, work: Path) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def frontier_chart(frontier: Frontier) -> Drawing:
         _coverage(drawing, lower, axis, own, alike, number)
         if len(curves) > 1:
             _key(drawing, number, " ".join(part for part in curve if part))
+    _knees(drawing, [(axis.x(row.epsilon), upper.y(row.ndcg.mean)) for row in points if row.knee])
     return drawing
 
 
@@ -168,12 +169,20 @@ def _line(
         _marker(drawing, place, number)
         if row.knee:
             drawing.ring(place, 10.0, Pen(width=2.0))
-            drawing.words((place[0], place[1] - 15), "knee")
     for row in bare:
         x = axis.bare
         ends = [(x, panel.y(row.ndcg.high)), (x, panel.y(max(row.ndcg.low, 0.0)))]
         drawing.line(ends, Pen(colour=colour))
         _marker(drawing, (x, panel.y(row.ndcg.mean)), number)
+
+
+def _knees(drawing: Drawing, places: Sequence[Point]) -> None:
+    """Name the rings; one word for those that stand close together."""
+    named: list[Point] = []
+    for x, y in sorted(places, key=lambda place: place[1]):
+        if all(math.dist((x, y), other) > 2 * _LABEL_PX for other in named):
+            drawing.words((x, y - 15), "knee")
+            named.append((x, y))
 
 
 def _coverage(
