@@ -53,6 +53,11 @@ Protect = Callable[[Integers], bytes]
 class LocalModel(Protocol):
     """Local computation of one model; ``homebody_client.local_model`` makes it."""
 
+    @property
+    def contribution_size(self) -> int:
+        """Parameters that a round changes, by the device's own model."""
+        ...
+
     def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Integers:
         """Return what the device would add to a round or a statistic, on the lattice. Secret."""
         ...
@@ -246,15 +251,16 @@ class Participant:
             return self._counting(asked, asked.statistic, parameters)
         if asked.clip_norm is not None and not self.config.dp.adaptive_clip:
             raise PolicyViolationError("the config in force has one clip norm")
+        size = self.model.contribution_size
         return _Task(
             purpose=TRAINING,
             what=_UPDATE,
             kind="update",
             asked=asked,
             model=model_digest(parameters),
-            allowance=training_allowance(self.config, asked.run, parameters.size),
+            allowance=training_allowance(self.config, asked.run, size),
             work=lambda history: self.model.update(history, parameters, asked),
-            zeros=np.zeros(parameters.size + (asked.clip_norm is not None), np.int32),
+            zeros=np.zeros(size + (asked.clip_norm is not None), np.int32),
         )
 
     def _counting(self, asked: Invitation, name: StatisticName, broadcast: Parameters) -> "_Task":

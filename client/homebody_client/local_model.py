@@ -48,6 +48,11 @@ class DeviceModel:
         if limited and self.records is None:
             raise ValueError("the config limits what records spend: records must be given")
 
+    @property
+    def contribution_size(self) -> int:
+        """Parameters that a round changes."""
+        return self.model.layout.trained_size
+
     def update(
         self, history: Sequence[str], parameters: Parameters, asked: Invitation
     ) -> npt.NDArray[np.int32]:

@@ -38,7 +38,7 @@ def shard_update(
         raise PolicyViolationError("the config in force has one clip norm")
     joining = asked.devices
     if host.participation is not None and joining:
-        allowance = training_allowance(host.config, asked.run, parameters.size)
+        allowance = training_allowance(host.config, asked.run, host.model.layout.trained_size)
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
     return shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
 

@@ -31,9 +31,9 @@ def contribution(
         clip_norm: The round's clip norm, where it adapts; None for the config's.
 
     Returns:
-        int32 of shape ``(size,)`` with L2 norm at most ``2**lattice.bits``; zeros where the device
-        has too little history or its gradient is not finite. Where the clip norm adapts, one entry
-        more: the device's vote.
+        int32 of shape ``(trained_size,)`` with L2 norm at most ``2**lattice.bits``; zeros where the
+        device has too little history or its gradient is not finite. Where the clip norm adapts, one
+        entry more: the device's vote.
     """
     update = _update(host, device, parameters, number)
     if clip_norm is None:
@@ -51,7 +51,7 @@ def shard_contribution(
     clip_norm: float | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the sum of the contributions of ``devices``, int64. Secret."""
-    total = np.zeros(parameters.size + (clip_norm is not None), np.int64)
+    total = np.zeros(host.model.layout.trained_size + (clip_norm is not None), np.int64)
     for device in devices:
         total += contribution(host, device, parameters, number, clip_norm)
     return total
@@ -75,7 +75,7 @@ def _update(
                 host, history, parameters, number=number, device=device, ledger=ledger
             )
         except BudgetExhaustedError:  # its records have spent what they may: it adds nothing
-            return np.zeros(parameters.shape, np.float64)
+            return np.zeros(host.model.layout.trained_size)
         if host.records is not None and ledger is not None:
             host.records.anchor(device, ledger)
         return update

@@ -22,6 +22,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.core_matrix import pack_core, unpack_core, with_core
 from homebody_models.history import HistoryWindow
 from homebody_models.quantise import LARGEST_VALUE
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
@@ -104,7 +105,7 @@ class CoreTower:
         """
         if statistics.shape != (self.layout.frozen_size,):
             raise ValueError(f"expected {self.layout.frozen_size} values, got {statistics.shape}")
-        return np.concatenate((statistics, pack_core(np.eye(self.dim)))).astype(np.float32)
+        return with_core(statistics, self.dim)
 
     def init(self, rng: np.random.Generator) -> Array:
         """Return V from N(0, 1 / dim), b = 0 and M = 1: a start for tests, without statistics."""
@@ -183,27 +184,6 @@ class CoreTower:
         root = (turn * np.sqrt(np.maximum(strength, 0.0))) @ turn.T
         table = views["V"].astype(np.float64) @ root
         return np.concatenate((table.ravel(), views["b"])).astype(np.float32)
-
-
-def pack_core(matrix: Vector) -> Vector:
-    """Return a symmetric matrix as a vector of the same norm: (i, i), then sqrt(2) (i, j), by row.
-
-    Examples:
-        >>> pack_core(np.array([[1.0, 2.0], [2.0, 3.0]])).round(3)
-        array([1.   , 2.828, 3.   ])
-    """
-    rows, columns = np.triu_indices(len(matrix))
-    packed: Vector = matrix[rows, columns] * np.where(rows == columns, 1.0, np.sqrt(2.0))
-    return packed
-
-
-def unpack_core(vector: npt.NDArray[np.floating], dim: int) -> Vector:
-    """Return the symmetric matrix of a vector made by ``pack_core``."""
-    matrix = np.zeros((dim, dim))
-    rows, columns = np.triu_indices(dim)
-    matrix[rows, columns] = vector / np.where(rows == columns, 1.0, np.sqrt(2.0))
-    matrix[columns, rows] = matrix[rows, columns]
-    return matrix
 
 
 def _hide(

@@ -119,9 +119,9 @@ def _train(
         if state.next_round == 1:
             observe(0, state.parameters.copy())
     key = folder.read_key()
-    mechanism = spec.mechanism_for(state.parameters.size) if spec.rounds else NoNoise(spec.lattice)
+    mechanism = spec.mechanism_for(spec.trained_size) if spec.rounds else NoNoise(spec.lattice)
     releaser = Releaser(
-        spec.tensors.values(),
+        [shape for name, shape in spec.tensors.items() if name not in spec.frozen],
         state.parameters,
         learning_rate=spec.learning_rate,
         lattice=spec.lattice,
@@ -129,6 +129,7 @@ def _train(
         expected_cohort=spec.cohort_size,
         server_optimizer=spec.server_optimizer,
         fine_bits=mechanism.fine_bits if isinstance(mechanism, BltMechanism) else None,
+        frozen=spec.frozen_size,
     )
     releaser.restore(dict(state.optimizer))
     strategy = HomebodyStrategy(

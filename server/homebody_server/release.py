@@ -44,7 +44,7 @@ class Releaser:
     """The server's side of training: parameters, inner optimizer, one release per round.
 
     Args:
-        tensors: Shape of each parameter tensor, in the order of the flat vector.
+        tensors: Shape of each tensor that is trained, in the order of the flat vector.
         parameters: Flat float32 vector to start from. Public.
         learning_rate: Server learning rate (FedAdam; Reddi et al., "Adaptive Federated
             Optimization" (2021), https://arxiv.org/abs/2003.00295; see ``tensor_adam``).
@@ -55,6 +55,8 @@ class Releaser:
             rate 1 from zeros, leaves the noised sum itself over the denominator.
         fine_bits: How much finer than the lattice correlated noise is (``BLTDPOptimizer``); None
             for independent noise (``LatticeDPOptimizer``).
+        frozen: Entries of ``parameters`` before the trained tensors: part of every model, changed
+            by no release.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Releaser:
         expected_cohort: int,
         server_optimizer: InnerOptimizer = "tensor-adam",
         fine_bits: int | None = None,
+        frozen: int = 0,
     ) -> None:
         """Split the flat vector into torch parameters and wrap the optimizer around them."""
         self._shapes = [tuple(shape) for shape in tensors]
+        self._frozen = parameters[:frozen].astype(np.float32)
         self._params = [
             torch.nn.Parameter(torch.from_numpy(part.copy()).reshape(shape))
-            for part, shape in zip(self._split(parameters), self._shapes, strict=True)
+            for part, shape in zip(self._split(parameters[frozen:]), self._shapes, strict=True)
         ]
         self._draw: Callable[[int], Integers] | None = None
         inner = _inner(server_optimizer, self._params, learning_rate)
@@ -103,7 +107,7 @@ class Releaser:
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
+        """Number of trained parameters: the length of a contribution."""
         return sum(p.numel() for p in self._params)
 
     def use_lattice(self, lattice: Lattice) -> None:
@@ -136,7 +140,7 @@ class Releaser:
             self._optimizer.signal_skip_step(do_skip=True)
             self._optimizer.step()
             self._optimizer.zero_grad()
-        self._offer(Contribution(np.zeros(self.parameters().shape, np.int64), 1))
+        self._offer(Contribution(np.zeros(self.size, np.int64), 1))
         self._optimizer.step()
         self._optimizer.zero_grad()
         return self.parameters()
@@ -150,9 +154,9 @@ class Releaser:
             p.grad_sample = torch.from_numpy(sample)  # type: ignore[attr-defined]
 
     def parameters(self) -> npt.NDArray[np.float32]:
-        """Return a copy of the flat parameter vector. Public: made of releases alone."""
+        """Return a copy of the flat vector, frozen part first. Public: made of releases alone."""
         flat = [p.detach().numpy().reshape(-1) for p in self._params]
-        return np.concatenate(flat).astype(np.float32)
+        return np.concatenate([self._frozen, *flat]).astype(np.float32)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return the inner optimizer's state as arrays. Public: made of releases alone."""

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 
+from homebody_models.core_matrix import with_core
 from homebody_models.recommender import model_digest
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.statistics.start import gram_broadcast, space_of, start_parameters
@@ -186,7 +187,7 @@ class StatisticsStage:
 
     def _start(self, released: Mapping[str, Array], features: Array) -> Array:
         sigma = {plan.name: plan.noise_multiplier for plan in self.spec.statistics}
-        return start_parameters(
+        start = start_parameters(
             self.settings,
             features,
             released["popularity"].astype(np.float64),
@@ -194,6 +195,8 @@ class StatisticsStage:
             popularity_sigma=sigma["popularity"],
             gram_sigma=sigma["gram"],
         )
+        # Frozen, the statistics' model is what a core is trained on.
+        return with_core(start, self.settings.rank) if self.spec.frozen else start
 
     # One sum about everybody.
 

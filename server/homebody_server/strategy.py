@@ -144,7 +144,7 @@ class HomebodyStrategy(Strategy):
 
     @property
     def length(self) -> int:
-        """Integers of a contribution: the parameters, and a vote where the clip norm adapts."""
+        """Integers of a contribution: what is trained, and a vote where the clip norm adapts."""
         return self._releaser.size + (self.clipping is not None)
 
     def release(self, number: int, contributions: Iterable[Contribution]) -> ArrayRecord | None:

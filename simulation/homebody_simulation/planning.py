@@ -20,7 +20,7 @@ from homebody_simulation.datasets import Dataset
 from homebody_simulation.noise_plan import NoisePlan, metrics_of, plan_noise
 from homebody_simulation.profiles import Reference, profile_of
 from homebody_simulation.request import STATISTICS_MODEL, Request
-from homebody_simulation.start_model import start_model_spec
+from homebody_simulation.start_model import CORE_RATE, start_model_spec
 from homebody_simulation.statistics_noise import StatisticsPlan, plan_statistics
 
 
@@ -70,7 +70,9 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
     statistics = plan_statistics(config, dataset, epsilon=epsilon, figures=figures)
     model_spec = profile.model(request.model)
     if statistics is not None:
-        model_spec = start_model_spec(statistics.settings, profile)
+        model_spec = start_model_spec(
+            statistics.settings, profile, recipe=recipe, repeats=dataset.interactions.repeats
+        )
     model = model_spec.build(dataset.interactions.catalog)
     common: dict[str, Any] = {
         "devices": devices,
@@ -109,7 +111,8 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
             parameters=noise.parameters,
             statistics=fields,
         )
-        spec = _protected(config, noise, epsilon, profile.learning_rate, common)
+        rate = CORE_RATE if model.layout.frozen else profile.learning_rate
+        spec = _protected(config, noise, epsilon, rate, common)
         _check_sampler(spec, config, _longest(statistics, dataset))
     return Planned(config=config, model_spec=model_spec, model=model, spec=spec, noise=noise)
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homebody_models.core_tower import CoreTower, pack_core, unpack_core
+from homebody_models.core_matrix import pack_core, unpack_core
+from homebody_models.core_tower import CoreTower
 from homebody_models.recommender import Layout
 from homebody_models.two_tower import TwoTower
 
@@ -46,7 +47,7 @@ def _autograd(
         weights = [model.history_decay**age for age in reversed(range(len(prefix)))]
         x = torch.zeros(ITEMS, dtype=torch.float64)
         for weight, item in zip(weights, prefix, strict=True):
-            x[item] += np.float32(weight / (sum(weights) + 1e-6))
+            x[item] += float(np.float32(weight / (sum(weights) + 1e-6)))
         scores = x @ views["V"] @ core @ views["V"].T + views["b"] + model.repeat * x
         target = history[position]
         shown = [

@@ -18,7 +18,7 @@ ITEMS = 20
 _PARITY = (np.arange(ITEMS)[:, None] % 2 == np.array([0, 1])).astype(np.float32)
 _NO_CONTENT = np.zeros((ITEMS, 0), np.float32)
 
-TRAINED = {
+TRAINED: dict[str, Recommender] = {
     "two-tower": TwoTower(ITEMS, _NO_CONTENT, dim=8),
     "two-tower that repeats": TwoTower(ITEMS, _NO_CONTENT, dim=8, repeat=4.0),
     "two-tower with content": TwoTower(ITEMS, _PARITY, content=True, dim=8, init_scale=1.0),
@@ -111,7 +111,7 @@ def test_a_small_step_down_the_gradient_lowers_the_loss(model: Recommender, seed
     flat = _start(model, seed)
     history = np.random.default_rng(seed).integers(0, ITEMS, 8)
     got = model.local_gradient(flat, history, np.random.default_rng(seed))
-    norm = np.linalg.norm(got.vector)
+    norm = float(np.linalg.norm(got.vector))
 
     def loss_after(step: float) -> float:
         moved = flat.copy()

@@ -173,6 +173,25 @@ def test_parameters_and_contributions_of_another_size_are_refused() -> None:
         releaser().release([Contribution(np.zeros(8, np.int64), 1)], noise(0))
 
 
+def test_frozen_parameters_are_in_every_model_and_no_release_changes_them() -> None:
+    start = np.arange(5 + SIZE, dtype=np.float32)
+    partly = Releaser(
+        SHAPES,
+        start,
+        learning_rate=RATE,
+        lattice=LATTICE,
+        noise_multiplier=1.0,
+        expected_cohort=EXPECTED,
+        frozen=5,
+    )
+    whole = releaser(start[5:], "tensor-adam")
+    assert partly.size == SIZE
+    for t in range(3):
+        model = partly.release(devices(t), noise(t))
+        assert np.array_equal(model[:5], start[:5])
+        assert np.array_equal(model[5:], whole.release(devices(t), noise(t)))
+
+
 def test_pf_27_the_server_replayed_from_its_releases_is_the_same_server() -> None:
     live, replayed = releaser(), releaser()
     for t in range(6):

@@ -210,11 +210,16 @@ def test_a_refit_asks_no_figure_about_an_item_it_does_not_hold_back(
 def test_statistics_make_one_model_of_the_width_that_was_fixed(
     write: Write, dataset: Dataset
 ) -> None:
-    found = planned(write(), dataset, recipe="both")
-    settings = found.spec.statistics_settings
+    alone = planned(write(), dataset, recipe="statistics")
+    settings = alone.spec.statistics_settings
     assert settings is not None
-    assert found.model.name == "two-tower"
-    assert found.spec.tensors == {"V": (ITEMS, settings.rank), "b": (ITEMS,)}
+    assert alone.model.name == "two-tower"
+    assert alone.spec.tensors == {"V": (ITEMS, settings.rank), "b": (ITEMS,)}
+    both = planned(write(), dataset, recipe="both")
+    assert both.model.name == "core-tower"
+    assert tuple(both.spec.tensors) == ("V", "b", "M")
+    assert both.spec.frozen == ("V", "b")
+    assert both.spec.trained_size == settings.rank * (settings.rank + 1) // 2
 
 
 def test_other_models_have_rounds_alone(write: Write, dataset: Dataset) -> None:

@@ -47,9 +47,9 @@ def test_the_better_charged_figure_decides_which_model_devices_get(both_run: Sim
 def test_both_models_are_rows_and_the_shipped_one_is_marked(both_run: SimulatedRun) -> None:
     report, page = both_run.report, (both_run.folder / "report.html").read_text("utf-8")
     rows = {row["name"]: row for row in report["utility"]["rows"]}
-    assert list(rows)[:2] == ["two-tower, start", "two-tower, end"]
+    assert list(rows)[:2] == ["core-tower, start", "core-tower, end"]
     shipped = report["shipping"]["shipped"]
-    assert [name for name, row in rows.items() if row["own"]] == [f"two-tower, {shipped}"]
+    assert [name for name, row in rows.items() if row["own"]] == [f"core-tower, {shipped}"]
     assert set(rows) > {"popularity", "rules"}
     assert f"Devices get the <b>{shipped}</b>" in page
     for stage in report["shipping"]["stages"]:

@@ -49,6 +49,11 @@ class AsInTheWorld(LocalModel):
     during: Callable[[], object] = lambda: None
     made: list[np.ndarray[Any, Any]] | None = None
 
+    @property
+    def contribution_size(self) -> int:
+        """Return the size of the world's model."""
+        return self.host.model.layout.trained_size
+
     def update(self, history: Sequence[str], parameters: Parameters, asked: Invitation) -> Any:  # noqa: ANN401 - integers
         """Return what the world's host would."""
         own = contribution(
