@@ -108,7 +108,7 @@ def utility_forecast(
     times = None
     if mean - spread <= floor:
         # Where the noise falls, what it does to the model falls, too: the band is not wider.
-        times = _least_times(lambda much: quality(much) - spread > floor)
+        times = least_times(lambda much: quality(much) - spread > floor)
     return UtilityForecast(
         task=task.kind,
         devices=len(task),
@@ -126,7 +126,7 @@ def utility_forecast(
     )
 
 
-def _least_times(enough: Callable[[float], bool]) -> float | None:
+def least_times(enough: Callable[[float], bool]) -> float | None:
     """Return how many times the devices are enough, to a factor of 1.2; None if too many."""
     low, high = 1.0, 2.0
     while not enough(high):
