@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from homebody_models.device_metrics import figure_names
+from homebody_privacy.messages import StatisticName
 from homebody_server.run_spec import RunSpec
-from homebody_server.statistic_plan import StatisticName, StatisticPass
+from homebody_server.statistic_plan import StatisticPass
 from homebody_simulation.uploads import FIGURE_WORD, WORD
 
 _STATISTICS: Final[Mapping[StatisticName, str]] = {

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from homebody_server.statistic_plan import STATISTICS
+from homebody_privacy.messages import STATISTICS
 from homebody_simulation.setup import Prepared
 
 WORD: Final = np.dtype(np.int32).itemsize

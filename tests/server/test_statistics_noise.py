@@ -142,7 +142,7 @@ def noise_of(make_world: Builder, name: str, **own: Any) -> npt.NDArray[np.float
 def deviates(noise: npt.NDArray[np.float64]) -> bool:
     """Tell whether noise that should have deviation 1 has another, at 4 standard errors."""
     n = len(noise)
-    return abs(float((noise**2).mean()) - 1.0) > 4.0 * np.sqrt(2.0 / n)
+    return abs(float((noise**2).mean()) - 1.0) > 4.0 * float(np.sqrt(2.0 / n))
 
 
 def test_noise_has_the_scale_that_is_charged_and_another_scale_is_noticed(

@@ -108,7 +108,7 @@ def test_where_devices_are_real_an_interrupted_statistic_is_charged_and_never_as
     make_world: Builder, name: str
 ) -> None:
     real = fleet(make_world, "real", 4, runtime="deploy")
-    nth = STATISTICS.index(name) + 1  # type: ignore[arg-type]
+    nth = STATISTICS.index(name) + 1
     with pytest.raises(PowerCutError):
         real.run(before_the_rounds(real.honest, nth, Step.CONFIRM))
     asked: Sent = []
