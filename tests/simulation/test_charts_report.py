@@ -107,6 +107,32 @@ def test_figures_of_the_report_are_on_the_page(run: SimulatedRun) -> None:
     assert missing == []
 
 
+def test_segments_part_the_devices_and_their_figures_are_on_the_page(run: SimulatedRun) -> None:
+    page, utility = page_of(run), run.report["utility"]
+    devices = utility["model"]["ndcg@10"]["n"]
+    for table in utility["segments"]:
+        rows = table["rows"]
+        assert devices - sum(row["own"]["n"] for row in rows) < 3  # a part of one has no row
+        parts = sum(row["own"]["n"] * row["own"]["mean"] for row in rows)
+        if devices == sum(row["own"]["n"] for row in rows):
+            assert parts / devices == pytest.approx(utility["model"]["ndcg@10"]["mean"])
+        assert f"<th>{table['by']}</th>" in page
+        for row in rows:
+            assert f"<td>{row['name']}" in page
+            assert f"{row['gain']['low']:+.4f} to {row['gain']['high']:+.4f}" in page
+    names = [table["by"] for table in utility["segments"]]
+    assert names == ["length of history", "popularity of the item that came next"]
+
+
+def test_labels_of_people_are_a_table_of_their_own(small_run: SimulatedRun) -> None:
+    report = copy.deepcopy(dict(small_run.report))
+    row = {**report["utility"]["segments"][0]["rows"][0], "name": "50 & over", "words": ""}
+    report["utility"]["segments"].append({"by": "age", "rows": [row]})
+    page = render(report)
+    assert "<th>age</th>" in page
+    assert "50 &amp; over" in page
+
+
 def test_a_run_without_noise_says_so_and_claims_nothing(reference_run: SimulatedRun) -> None:
     page = page_of(reference_run)
     assert "no differential privacy" in page.lower()
