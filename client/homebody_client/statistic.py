@@ -1,8 +1,7 @@
 """What one device adds to a one-shot statistic: norm at most 1, by its own config, on the lattice.
 
-A server says which statistic, and for the second one how popular items are and what the content
-directions of the tail are made of. Head and window are the device's own. Whatever was sent, what
-leaves is bounded before anyone else sees it.
+A server says which statistic, and for the second one how popular items are. Head and window are the
+device's own. Whatever was sent, what leaves is bounded before anyone else sees it.
 """
 
 from collections.abc import Callable, Iterable

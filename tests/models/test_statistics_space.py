@@ -29,10 +29,11 @@ def test_packing_numbers_each_pair_once_and_unpacking_finds_it(size: int) -> Non
     rows, columns = np.triu_indices(size, 1)
     places = packed_place(rows, columns, size)
     assert places.tolist() == list(range(packed_length(size)))
-    matrix = unpack(1.0 + places, size)
+    numbered = np.arange(1.0, packed_length(size) + 1.0)
+    matrix = unpack(numbered, size)
     assert (matrix == matrix.T).all()
     assert (matrix.diagonal() == 0.0).all()
-    assert (matrix[rows, columns] == 1.0 + places).all()
+    assert (matrix[rows, columns] == numbered[places]).all()
 
 
 def test_pairs_of_another_head_are_refused() -> None:
