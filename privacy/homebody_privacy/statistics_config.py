@@ -15,9 +15,9 @@ class Statistics(BaseModel):
     recipe: Literal["statistics", "both"]
     """``statistics``: they are all there is. ``both``: rounds go on from where they led."""
     window: float | None = Field(default=None, gt=0, le=1)
-    """Weight of a pair of events relative to one a step closer; by default by rule."""
+    """A pair of events d steps apart weighs window^d / (1 + d); by default by rule."""
     head: int | None = Field(default=None, ge=0)
-    """Most popular items, each with a coordinate of its own; by default by rule."""
+    """Most popular items, whose pairs are counted; by default by rule."""
     popularity_share: float | None = Field(default=None, gt=0, lt=1)
     """Share of the squared loss that pays for popularity; by default by rule."""
     rounds_share: float | None = Field(default=None, gt=0, lt=1)
