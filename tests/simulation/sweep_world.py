@@ -9,6 +9,7 @@ from homebody_simulation.frontier import Frontier
 from homebody_simulation.frontier_rows import Interval, Row, RunFigures
 from homebody_simulation.sweep_grid import Grid, Point
 
+SHELF = {"popularity": 0.05, "rules": 0.06, "local-only": 0.02, "ease-windowed": 0.2}
 WORKER = """
 import json, os, signal, sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def frontier(
         delta=1e-5,
         devices=40,
         runs=tuple(runs),
-        baselines=(baseline("popularity", 0.05), baseline("ease-windowed", 0.2)),
+        baselines=tuple(baseline(name, ndcg) for name, ndcg in SHELF.items()),
         tuning="said",
     )
 

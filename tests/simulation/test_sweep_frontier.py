@@ -92,16 +92,18 @@ def test_every_knee_keeps_the_gain_and_no_smaller_epsilon_does(
     assert all(value < enough for epsilon, value in values.items() if epsilon < knee)
 
 
-def test_rows_are_curves_then_floors_then_no_dp_then_the_ceiling() -> None:
+def test_s06_rows_are_curves_then_floors_then_no_dp_then_the_ceiling() -> None:
     rows = frontier(VALUES).rows
     assert [row.epsilon for row in rows[:4]] == [1.0, 2.0, 4.0, 8.0]
     assert [(row.kind, row.name) for row in rows[4:]] == [
         ("baseline", "popularity"),
+        ("baseline", "rules"),
+        ("baseline", "local-only"),
         ("no-dp", "two-tower"),
         ("baseline", "ease-windowed"),
     ]
-    no_dp = rows[5].ndcg.mean
-    for row in (*rows[:5], rows[6]):
+    no_dp = rows[7].ndcg.mean
+    for row in (*rows[:7], rows[8]):
         assert row.against == pytest.approx(row.ndcg.mean / no_dp - 1.0)
 
 
@@ -122,7 +124,7 @@ def test_the_csv_has_a_line_a_row_and_no_clock() -> None:
     lines = list(csv.DictReader(io.StringIO(found.csv())))
     assert tuple(lines[0]) == COLUMNS
     assert len(lines) == len(found.rows)
-    assert [line["knee"] for line in lines] == ["", "knee", "", "", "", "", ""]
+    assert [line["knee"] for line in lines] == ["", "knee", *[""] * 7]
     assert not [name for name in COLUMNS if "second" in name or "time" in name]
 
 
@@ -170,7 +172,7 @@ def test_the_chart_is_well_formed_with_a_ring_a_band_and_dashes() -> None:
     svg = ET.fromstring(frontier_chart(frontier(VALUES)).svg())  # noqa: S314 - our own
     assert len(svg.findall("circle")) == 1
     assert [area for area in svg.findall("polygon") if area.get("fill-opacity") == "0.18"]
-    assert len([line for line in svg.findall("polyline") if line.get("stroke-dasharray")]) == 3
+    assert len([line for line in svg.findall("polyline") if line.get("stroke-dasharray")]) == 5
     words = [text.text for text in svg.findall("text")]
     assert {"1", "2", "4", "8", "no-dp", "knee", "ndcg@10", "coverage@10"} <= set(words)
 
@@ -199,8 +201,10 @@ def test_the_table_has_the_columns_of_a_sweep() -> None:
     table = table_of(frontier(VALUES))
     heads = [str(column.header) for column in table.columns]
     assert heads == ["target ε", "noise", "ndcg@10", "coverage", "vs no-dp", "kB up", ""]
-    assert list(table.columns[-1].cells) == ["", "◀ knee", "", "", "", "", ""]
-    assert list(table.columns[0].cells)[4:] == ["popularity", "no-dp", "ease-windowed"]
+    assert list(table.columns[-1].cells) == ["", "◀ knee", *[""] * 7]
+    assert list(table.columns[0].cells)[4:] == [
+        *("popularity", "rules", "local-only", "no-dp", "ease-windowed"),
+    ]
 
 
 @pytest.mark.parametrize(
