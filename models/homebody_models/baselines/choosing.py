@@ -15,6 +15,7 @@ from homebody_models.baselines.baseline import Baseline, Setting
 from homebody_models.baselines.ials import Ials
 from homebody_models.baselines.linear import EASE, EASE_RECENCY, EASE_WINDOWED, ItemKnn
 from homebody_models.baselines.next_item import NextItem
+from homebody_models.baselines.next_linear import NextLinear
 from homebody_models.baselines.simple import Bestsellers, LocalOnly, Rules
 from homebody_models.metrics import Scores, ndcg, target_ranks
 from homebody_models.split import Kind, Split, Task
@@ -27,6 +28,7 @@ _ALL: Final[tuple[Baseline, ...]] = (
     EASE,
     EASE_RECENCY,
     EASE_WINDOWED,
+    NextLinear(),
     Ials(),
     NextItem(),
 )
