@@ -50,6 +50,7 @@ def measure(card: Card, work: Path) -> dict[str, Any]:
         "chosen": card.chosen,
         "source": card.source,
         "target": card.target,
+        "goal": card.goal,
         **found,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {name: version(name) for name in names},
@@ -277,6 +278,11 @@ def judged(kept: dict[str, Any]) -> dict[str, Any]:
                 bare["first_time"]["model"]["ndcg@10"]["mean"],
                 fresh["popularity"]["ndcg@10"]["mean"],
             )
+    shelf = KEPT / f"{card.data}-baselines.json"
+    if card.goal is not None and shelf.exists():
+        rows = json.loads(shelf.read_text("utf-8"))["rows"]
+        (best,) = (row for row in rows if row["name"] == "ease-windowed")
+        shares["ease_windowed"] = own / best["ndcg@10"]["mean"]
     met = None
     if card.target is not None:
         met = own > card.target

@@ -60,6 +60,7 @@ def _statistics(kept: dict[str, dict[str, Any]]) -> Rows:
         "95 % over devices and seeds",
         "hit@10",
         "of no DP",
+        "of windowed EASE",
         "popularity",
         "up a device",
         "target",
@@ -69,14 +70,14 @@ def _statistics(kept: dict[str, dict[str, Any]]) -> Rows:
         if card.kind != "run" or card.recipe != "statistics" or card.name not in kept:
             continue
         found = kept[card.name]
-        share = found.get("kept", {}).get("figure")
         rows.append(
             (
                 _what(card, found),
                 _figure(found),
                 _interval(found),
                 f"{found['hit@10']['mean']:.4f}",
-                "" if share is None else f"{100 * share:.0f} %",
+                _percent(found, "figure"),
+                _goal(card, found),
                 f"{found['popularity']['ndcg@10']:.4f}",
                 _bytes(found["upload_bytes"]),
                 _target(found),
@@ -125,7 +126,11 @@ def _asked(share: float, least: float) -> str:
 
 
 def _both(kept: dict[str, dict[str, Any]]) -> Rows:
-    rows: Rows = [("data set, ε", "task", "start", "end", "shipped", "rounds", "up a device")]
+    head = (
+        *("data set, ε", "task", "start", "end", "shipped", "figure shipped"),
+        *("of windowed EASE", "rounds", "up a device", "target"),
+    )
+    rows: Rows = [head]
     for card in CARDS:
         if card.recipe != "both" or card.name not in kept:
             continue
@@ -138,8 +143,11 @@ def _both(kept: dict[str, dict[str, Any]]) -> Rows:
                 found["task"],
                 *(_figure(stages[name]) if name in stages else "-" for name in ("start", "end")),
                 ", ".join(f"{name} {shipped.count(name)}" for name in sorted(set(shipped))),
+                _figure(found),
+                _goal(card, found),
                 str(found["rounds"]),
                 _bytes(found["upload_bytes"]),
+                _target(found),
             )
         )
     return rows
@@ -213,6 +221,16 @@ def _what(card: Card, found: dict[str, Any]) -> str:
     if card.epsilon is None:
         return f"{card.data}, no DP"
     return f"{card.data}, ε {card.epsilon:g} ({found['delta']:g})"
+
+
+def _percent(found: dict[str, Any], name: str) -> str:
+    share = found.get("kept", {}).get(name)
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def _goal(card: Card, found: dict[str, Any]) -> str:
+    share = _percent(found, "ease_windowed")
+    return f"{share} (goal {100 * card.goal:.0f} %)" if share and card.goal else share
 
 
 def _figure(found: dict[str, Any]) -> str:
