@@ -20,7 +20,7 @@ from homebody_simulation.datasets import Dataset
 from homebody_simulation.noise_plan import NoisePlan, metrics_of, plan_noise
 from homebody_simulation.profiles import Reference, profile_of
 from homebody_simulation.request import STATISTICS_MODEL, Request
-from homebody_simulation.start_model import CORE_RATE, start_model_spec
+from homebody_simulation.start_model import CORE_RATE, CORE_REFERENCE, start_model_spec
 from homebody_simulation.statistics_noise import StatisticsPlan, plan_statistics
 
 
@@ -94,9 +94,8 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
         config = completed(
             config, noise_multiplier=dp.noise_multiplier, parameters=None, statistics=fields
         )
-        spec = _reference(
-            request, profile.reference, recipe, config_digest=config.digest(), **common
-        )
+        reference = CORE_REFERENCE if model.layout.frozen else profile.reference
+        spec = _reference(request, reference, recipe, config_digest=config.digest(), **common)
     else:
         noise = plan_noise(
             config,

@@ -5,12 +5,15 @@ from typing import Final
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.zoo import CORE, ModelSpec, Option
 from homebody_privacy.protection import Recipe
-from homebody_simulation.profiles import Profile
+from homebody_simulation.profiles import Profile, Reference
 
 CORE_RATE: Final = 0.01
 """Server learning rate of a core: the root mean square step of its entries, which start at 0 or 1.
 
 Chosen on the validation items of MovieLens 1M."""
+
+CORE_REFERENCE: Final = Reference(rounds=8, cohort_share=1.0, learning_rate=CORE_RATE)
+"""A core without noise: from some 15 rounds of everybody on it learns its devices by heart."""
 
 
 def start_model_spec(
