@@ -216,7 +216,11 @@ def make_plan(request: Request) -> Plan:
         statistics = _statistics(spec, sums, utility, fit_s)
     if spec.rounds:
         dry = dry_round(planned, split, start=start)
-        other, reason = _other(request, approved, dataset, spec.mechanism)
+        # Beside statistics the rounds are a small part: what else would do is not worth solving.
+        alone = not spec.statistics
+        other, reason = (
+            _other(request, approved, dataset, spec.mechanism) if alone else (None, None)
+        )
         rounds = rounds_forecast(spec, dry, other, reason)
     charges, delta = spec.whole_charge(), spec.accounted_delta
     parts, plain = epsilon_by_part(charges, delta), unamplified_by_part(charges, delta)

@@ -88,9 +88,9 @@ def _noise(plan: Plan, rounds: RoundsForecast) -> list[str]:
             f"without it {_parts(plan.parts_unamplified)} · total ε {plan.epsilon_unamplified:g}"
         )
     lines = [head, f"noise of the running sum, per coordinate in clip norms: {_errors(own)}"]
-    if other is None:
+    if rounds.other_reason is not None:
         lines.append(f"the other mechanism cannot be had: {rounds.other_reason}")
-    else:
+    elif other is not None:
         lines.append(
             f"{other.mechanism} at the same total: noise multiplier {other.noise_multiplier:.4g}, "
             f"running sum {_errors(other)}, ε {other.epsilon_unamplified:g} {_SEEING}"

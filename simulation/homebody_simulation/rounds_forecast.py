@@ -63,8 +63,9 @@ class RoundsForecast:
 
     Attributes:
         own: The run's mechanism.
-        other: The other one at the same epsilon; None where it is not feasible.
-        other_reason: Why it is not.
+        other: The other one at the same epsilon; None where it is not feasible, or where rounds
+            go on from statistics.
+        other_reason: Why it is not feasible.
         dry: What devices answered in a round that was thrown away. Laboratory figures.
         snr: Expected norm of a round's sum / norm of its noise.
         run_snr: The same for the sums of all rounds, if devices go on agreeing as at the start.

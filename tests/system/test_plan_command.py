@@ -1,6 +1,7 @@
 """``homebody plan`` as a person types it."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,23 @@ def test_s75_a_small_fleet_at_a_small_epsilon_is_told_so_with_options(
     assert "devices at this epsilon" in ended.stderr
     lax = cli("plan", *SMALL, "--epsilon", "1", "--config", config, cwd=tmp_path)
     assert lax.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_s75_too_few_devices_for_statistics_are_told_how_many_it_takes(
+    cli: Cli, write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    plan: dict[str, object] = {"delta": 1e-4, "cohort_size": 60, "cohort_cap": 90}
+    more = '[statistics]\nrecipe = "both"\n'
+    config = write_config(mechanism="blt", more=more, **plan)
+    ended = cli("plan", *SMALL, "--epsilon", "1", "--config", config, "--strict", cwd=tmp_path)
+    assert ended.returncode == 12
+    assert "sum SNR" in ended.stdout
+    assert "NOT USEFUL: N is too small" in ended.stdout
+    least = r"about ([\d,]+) devices at this epsilon"
+    (needed,) = re.findall(least, ended.stdout)
+    assert int(needed.replace(",", "")) > 2 * 300
+    assert "fix" in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
