@@ -180,14 +180,17 @@ CARDS: Final = (
         )
         for data in ("movielens-100k", "movielens-1m", "online-retail", "complete-journey")
     ),
-    Card(
-        name="complete-journey-sweep",
-        kind="sweep",
-        data="complete-journey",
-        config="complete-journey",
-        chosen=PROFILED,
-        recipe="statistics",
-        refit=False,
+    *(
+        Card(
+            name=f"{data}-sweep",
+            kind="sweep",
+            data=data,
+            config=data,
+            chosen=PROFILED,
+            recipe="both",
+            refit=False,
+        )
+        for data in ("complete-journey", "movielens-1m")
     ),
 )
 

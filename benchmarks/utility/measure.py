@@ -236,7 +236,7 @@ def _sweep(card: Card, work: Path) -> dict[str, Any]:
     else:
         _homebody(_sweep_command(card, str(out)))
     results = json.loads((out / "results.json").read_text("utf-8"))
-    picture = ROOT / "docs" / "images" / "frontier.png"
+    picture = ROOT / "docs" / "images" / f"frontier-{card.data}.png"
     picture.write_bytes((out / "frontier.png").read_bytes())
     return {
         "command": shown(card),

@@ -7,9 +7,6 @@ from cards import BY_NAME, CARDS, KEPT, Card
 
 BEGIN: Final = "<!-- cards: printed by python benchmarks/utility --table -->"
 END: Final = "<!-- end of cards -->"
-_PICTURE: Final = (
-    "![ndcg@10 and coverage against epsilon, with floors, ceiling and knee](images/frontier.png)"
-)
 Rows = list[tuple[str, ...]]
 
 
@@ -30,11 +27,10 @@ def tables() -> str:
         ("Statistics, then rounds", _both(kept)),
         ("Cold items, and a file of one's own", _special(kept)),
         ("Without privacy", _baselines(kept)),
-        ("A sweep", _sweep(kept)),
+        ("Sweeps", _sweep(kept)),
     ]
     shown = [f"### {title}\n\n{_markdown(rows)}" for title, rows in parts if len(rows) > 1]
-    if len(parts[-1][1]) > 1:
-        shown.append(_PICTURE)
+    shown += [_picture(card) for card in CARDS if card.kind == "sweep" and card.name in kept]
     return "\n\n".join([BEGIN, *shown, END])
 
 
@@ -203,10 +199,10 @@ def _sweep(kept: dict[str, dict[str, Any]]) -> Rows:
             continue
         for row in kept[card.name]["rows"]:
             name = {"point": f"ε {row['epsilon']:g}" if row["epsilon"] else "", "no-dp": "no-dp"}
-            ndcg = row["ndcg"]
+            ndcg, mark = row["ndcg"], " (knee)" if row["knee"] else ""
             rows.append(
                 (
-                    (name.get(row["kind"]) or row["name"]) + (" (knee)" if row["knee"] else ""),
+                    f"{card.data}, {name.get(row['kind']) or row['name']}{mark}",
                     "" if row["noise"] is None else f"{row['noise']:.2f}",
                     f"{ndcg['mean']:.4f}, {ndcg['low']:.4f} to {ndcg['high']:.4f}",
                     f"{row['coverage']:.3f}",
@@ -215,6 +211,11 @@ def _sweep(kept: dict[str, dict[str, Any]]) -> Rows:
                 )
             )
     return rows
+
+
+def _picture(card: Card) -> str:
+    words = f"{card.data}: ndcg@10 and coverage against epsilon, with floors, ceiling and knee"
+    return f"![{words}](images/frontier-{card.data}.png)"
 
 
 def _what(card: Card, found: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ class RunFigures:
         floor: The same of popularity.
         released: ndcg@10 that devices sent, noised and charged; None where none was asked for.
         spent: User-level epsilon of everything released; None without differential privacy.
-        noise: Noise multiplier of what was shipped: of the rounds, or of the statistic of pairs.
+        noise: Noise multiplier of the statistic of pairs, where there is one; else of the rounds.
         upload_bytes: Bytes that one device is expected to send over the run.
         model_digest: SHA-256 of the model.
     """
@@ -131,14 +131,12 @@ def _released(report: Mapping[str, Any]) -> float | None:
 
 
 def _noise(report: Mapping[str, Any]) -> float | None:
-    """Return the noise behind what was shipped: of the rounds, or of the statistic of pairs."""
+    """Return the noise of the statistic of pairs, where there is one; else of the rounds."""
     privacy = report["privacy"]
     if not privacy:
         return None
     passes = {each["name"]: each["noise_multiplier"] for each in privacy["statistics"]}
-    if "gram" in passes and (report["rounds"] == 0 or report["shipping"]["shipped"] == "start"):
-        return float(passes["gram"])
-    return float(privacy["noise_multiplier"])
+    return float(passes.get("gram", privacy["noise_multiplier"]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

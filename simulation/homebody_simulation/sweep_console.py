@@ -115,7 +115,7 @@ def table_of(frontier: Frontier) -> Table:
     seeds = len(frontier.grid.seeds)
     table = Table(
         title=f"{frontier.grid.data}: {seeds} seed{'s' if seeds > 1 else ''}, 95 % over devices "
-        "and seeds",
+        f"and seeds{'; a quick look' if frontier.grid.quick else ''}",
         title_justify="left",
         box=None,
         pad_edge=False,

@@ -48,7 +48,6 @@ def report(
     return {
         "epsilon": None if epsilon is None else {"user": user, "record": None},
         "recipe": "rounds",
-        "shipping": {"shipped": "end"},
         "privacy": None if epsilon is None else {"noise_multiplier": 3.0, "statistics": []},
         "released": {},
         "rounds": 4,
