@@ -19,7 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from cards import BY_NAME, CARDS, KEPT, Card
-from measure import finish, measure, shown
+from judge import finish
+from measure import measure, shown
 from table import figure_line, put_in, tables
 
 from homebody_privacy.environment import DATA, silence

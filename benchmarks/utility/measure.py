@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cards import BY_NAME, CONFIGS, KEPT, Card
+from cards import CONFIGS, Card
 from special import cold_run, csv_of
 
 from homebody_simulation.frontier_rows import Interval, combined
@@ -247,54 +247,6 @@ def _sweep(card: Card, work: Path) -> dict[str, Any]:
         "rows": results["rows"],
         "seconds": [round(time.monotonic() - started, 1)],
     }
-
-
-def finish() -> None:
-    """Write into every card whether its target was met, and what it keeps of no DP."""
-    for name in BY_NAME:
-        file = KEPT / f"{name}.json"
-        if file.exists():
-            kept = judged(json.loads(file.read_text("utf-8")))
-            file.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
-
-
-def judged(kept: dict[str, Any]) -> dict[str, Any]:
-    """Return a card with ``kept`` (shares of no DP) and ``met``; None where there is no target."""
-    card = BY_NAME[kept["card"]]
-    if "ndcg@10" not in kept:
-        return {**kept, "met": None}
-    own = kept["ndcg@10"]["mean"]
-    shares: dict[str, float] = {}
-    other = KEPT / f"{card.against}.json"
-    if card.against is not None and other.exists():
-        bare = json.loads(other.read_text("utf-8"))
-        shares["figure"] = own / bare["ndcg@10"]["mean"]
-        floor = kept["popularity"]["ndcg@10"]
-        shares["gain"] = _gain(own, bare["ndcg@10"]["mean"], floor)
-        if kept.get("first_time"):
-            fresh = kept["first_time"]
-            shares["first_time_gain"] = _gain(
-                fresh["model"]["ndcg@10"]["mean"],
-                bare["first_time"]["model"]["ndcg@10"]["mean"],
-                fresh["popularity"]["ndcg@10"]["mean"],
-            )
-    shelf = KEPT / f"{card.data}-baselines.json"
-    if card.goal is not None and shelf.exists():
-        rows = json.loads(shelf.read_text("utf-8"))["rows"]
-        (best,) = (row for row in rows if row["name"] == "ease-windowed")
-        shares["ease_windowed"] = own / best["ndcg@10"]["mean"]
-    met = None
-    if card.target is not None:
-        met = own > card.target
-    elif card.gain is not None and "gain" in shares:
-        met = min(shares["gain"], shares.get("first_time_gain", shares["gain"])) >= card.gain
-    elif card.kind == "csv":
-        met = own > kept["popularity"]["ndcg@10"]
-    return {**kept, "kept": shares, "met": met}
-
-
-def _gain(own: float, bare: float, floor: float) -> float:
-    return (own - floor) / (bare - floor)
 
 
 def _commit() -> str:

@@ -1,9 +1,9 @@
 """The cards as the tables of docs/utility.md."""
 
-import json
 from typing import Any, Final
 
-from cards import BY_NAME, CARDS, KEPT, Card
+from cards import BY_NAME, CARDS, Card
+from judge import judged, kept_card
 
 BEGIN: Final = "<!-- cards: printed by python benchmarks/utility --table -->"
 END: Final = "<!-- end of cards -->"
@@ -12,10 +12,8 @@ Rows = list[tuple[str, ...]]
 
 def kept_cards() -> dict[str, dict[str, Any]]:
     """Return the cards that were measured, by name, in the order they are defined."""
-    files = {name: KEPT / f"{name}.json" for name in BY_NAME}
-    return {
-        name: json.loads(file.read_text("utf-8")) for name, file in files.items() if file.exists()
-    }
+    found = {name: kept_card(name) for name in BY_NAME}
+    return {name: judged(card) for name, card in found.items() if card is not None}
 
 
 def tables() -> str:
@@ -72,7 +70,7 @@ def _statistics(kept: dict[str, dict[str, Any]]) -> Rows:
                 _figure(found),
                 _interval(found),
                 f"{found['hit@10']['mean']:.4f}",
-                _percent(found, "figure"),
+                _percent(found, "no_dp"),
                 _goal(card, found),
                 f"{found['popularity']['ndcg@10']:.4f}",
                 _bytes(found["upload_bytes"]),
@@ -86,32 +84,15 @@ def _gains(kept: dict[str, dict[str, Any]]) -> Rows:
     head = ("data set, ε", "task", "ndcg@10", "popularity", "no DP", "gain kept", "asked")
     rows = [head]
     for card in CARDS:
-        if card.gain is None or card.name not in kept or card.against not in kept:
-            continue
-        own, bare = kept[card.name], kept[card.against]
-        share = own.get("kept", {})
-        rows.append(
-            (
-                f"{card.data}, ε {card.epsilon:g}",
-                own["task"],
-                f"{own['ndcg@10']['mean']:.4f}",
-                f"{own['popularity']['ndcg@10']:.4f}",
-                f"{bare['ndcg@10']['mean']:.4f}",
-                f"{100 * share['gain']:.0f} %",
-                _asked(share["gain"], card.gain),
-            )
-        )
-        if "first_time_gain" in share:
-            fresh = own["first_time"]
+        for gain in kept.get(card.name, {}).get("gains", ()):
+            figures = (gain[name] for name in ("ndcg@10", "popularity", "no_dp"))
             rows.append(
                 (
                     f"{card.data}, ε {card.epsilon:g}",
-                    "new",
-                    f"{fresh['model']['ndcg@10']['mean']:.4f}",
-                    f"{fresh['popularity']['ndcg@10']['mean']:.4f}",
-                    f"{bare['first_time']['model']['ndcg@10']['mean']:.4f}",
-                    f"{100 * share['first_time_gain']:.0f} %",
-                    _asked(share["first_time_gain"], card.gain),
+                    gain["task"],
+                    *(f"{figure:.4f}" for figure in figures),
+                    f"{100 * gain['kept']:.0f} %",
+                    _asked(gain["kept"], card.gain or 0.0),
                 )
             )
     return rows
@@ -225,7 +206,7 @@ def _what(card: Card, found: dict[str, Any]) -> str:
 
 
 def _percent(found: dict[str, Any], name: str) -> str:
-    share = found.get("kept", {}).get(name)
+    share = found.get("shares", {}).get(name)
     return "" if share is None else f"{100 * share:.0f} %"
 
 
