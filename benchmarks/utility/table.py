@@ -161,16 +161,20 @@ def _baselines(kept: dict[str, dict[str, Any]]) -> Rows:
         for task in dict.fromkeys(row["task"] for row in kept[card.name]["rows"])
     ]
     names = dict.fromkeys(row["name"] for card in cards for row in kept[card.name]["rows"])
-    rows: Rows = [("ndcg@10", *(f"{card.data}, {task}" for card, task in columns))]
+    rows: Rows = [("ndcg@10 (hit@10)", *(f"{card.data}, {task}" for card, task in columns))]
     for name in names:
         cells = [name]
         for card, task in columns:
             found = [
                 row for row in kept[card.name]["rows"] if (row["name"], row["task"]) == (name, task)
             ]
-            cells.append(f"{found[0]['ndcg@10']['mean']:.4f}" if found else "-")
+            cells.append(_pair(found[0]) if found else "-")
         rows.append(tuple(cells))
     return rows
+
+
+def _pair(row: dict[str, Any]) -> str:
+    return f"{row['ndcg@10']['mean']:.4f} ({row['hit@10']['mean']:.4f})"
 
 
 def _sweep(kept: dict[str, dict[str, Any]]) -> Rows:
