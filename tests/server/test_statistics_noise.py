@@ -154,7 +154,7 @@ def test_noise_has_the_scale_that_is_charged_and_another_scale_is_noticed(
     assert abs(float(honest.mean())) < 4.0 / np.sqrt(len(honest))
 
     def weaker(plan: StatisticPass) -> GaussianMechanism:
-        return GaussianMechanism(plan.lattice, 0.7 * plan.noise_multiplier)
+        return GaussianMechanism(plan.lattice, 0.5 * plan.noise_multiplier)
 
     monkeypatch.setattr(StatisticPass, "mechanism", weaker)
     assert deviates(noise_of(make_world, "weaker"))

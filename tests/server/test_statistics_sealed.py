@@ -73,6 +73,7 @@ def test_sealed_statistics_are_the_plain_ones_bit_by_bit(make_world: Builder, pa
     assert lengths == {"0/popularity": "train", "0/gram": "train", "1": "train"}
 
 
+@pytest.mark.slow
 def test_many_devices_are_summed_in_sessions_of_all_shards_under_one_draw_of_noise(
     make_world: Builder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_many_devices_are_summed_in_sessions_of_all_shards_under_one_draw_of_noi
     assert list(sessions.values()) == [{1, 2, 3, 4, 5, 6}] * 6
 
 
+@pytest.mark.slow
 def test_a_killed_simulation_asks_again_in_new_sessions(make_world: Builder) -> None:
     undisturbed = fleet(make_world, "undisturbed", 4)
     expected = undisturbed.run()
@@ -103,12 +105,12 @@ def test_a_killed_simulation_asks_again_in_new_sessions(make_world: Builder) -> 
     assert entries(killed.world)[1:] == entries(undisturbed.world)[1:]
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", [pytest.param("popularity", marks=pytest.mark.slow), "gram"])
 def test_where_devices_are_real_an_interrupted_statistic_is_charged_and_never_asked_again(
     make_world: Builder, name: str
 ) -> None:
     real = fleet(make_world, "real", 4, runtime="deploy")
-    nth = STATISTICS.index(name) + 1
+    nth = [*STATISTICS].index(name) + 1  # type: ignore[arg-type]
     with pytest.raises(PowerCutError):
         real.run(before_the_rounds(real.honest, nth, Step.CONFIRM))
     asked: Sent = []
@@ -126,7 +128,7 @@ def test_where_devices_are_real_an_interrupted_statistic_is_charged_and_never_as
     assert not real.world.folder.start_file.exists()
 
 
-@pytest.mark.parametrize("runtime", ["deploy", "cohort"])
+@pytest.mark.parametrize("runtime", ["deploy", pytest.param("cohort", marks=pytest.mark.slow)])
 def test_a_sum_that_too_few_stay_in_ends_the_run_and_releases_nothing(
     make_world: Builder, runtime: str
 ) -> None:
@@ -162,7 +164,7 @@ def test_a_group_that_is_void_is_a_zero_as_long_as_another_is_not(
         gone.run(gone.without(Step.UPDATE, *range(1, 12), number=0))
 
 
-@pytest.mark.parametrize("lie", [1 << 20, -(1 << 20)])
+@pytest.mark.parametrize("lie", [1 << 20, pytest.param(-(1 << 20), marks=pytest.mark.slow)])
 def test_pf_05_a_sum_beyond_what_all_devices_can_add_counts_as_zeros(
     make_world: Builder, lie: int
 ) -> None:

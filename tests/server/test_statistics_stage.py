@@ -179,7 +179,10 @@ def undisturbed(make_world: Builder) -> tuple[TrainState, list[dict[str, Any]]]:
     return UNDISTURBED[0]
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    "cut",
+    [pytest.param(cut, marks=pytest.mark.slow if i % 2 else ()) for i, cut in enumerate(CUTS)],
+)
 def test_pf_03_a_run_killed_in_the_stage_goes_on_to_the_same_model_for_the_same_charge(
     make_world: Builder, monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
@@ -251,6 +254,7 @@ def test_figures_are_about_the_start_and_the_end_where_both_are_released(
     assert alone.run().next_round == 1  # and is over
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_the_figure_of_the_start_asks_for_it_later(make_world: Builder) -> None:
     world = statistics(make_world, metrics=(QUALITY,))
     with pytest.raises(PowerCutError):
