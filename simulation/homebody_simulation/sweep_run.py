@@ -206,11 +206,11 @@ def carry_out(
         pieces = _pieces(folder, grid)
         done = [piece["name"] for piece in pieces if _is_done(folder, piece)]
         shown.begin([piece["name"] for piece in pieces], done)
-        try:
-            with Crew(worker, jobs or _cores(), folder / "sweep.log") as crew:
+        with Crew(worker, jobs or _cores(), folder / "sweep.log") as crew:
+            try:
                 crew.work([p for p in pieces if p["name"] not in done], shown.tell)
-        finally:
-            shown.end()
+            finally:
+                shown.end()
         frontier = collect(folder, grid, config)
         frontier.save(folder)
     return frontier
