@@ -71,7 +71,7 @@ def plan_run(request: Request, approved: PrivacyConfig, dataset: Dataset) -> Pla
     model_spec = profile.model(request.model)
     if statistics is not None:
         model_spec = start_model_spec(
-            statistics.settings, profile, recipe=recipe, repeats=dataset.interactions.repeats
+            statistics.settings, recipe=recipe, repeats=dataset.interactions.repeats
         )
     model = model_spec.build(dataset.interactions.catalog)
     common: dict[str, Any] = {

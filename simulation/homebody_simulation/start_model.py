@@ -5,7 +5,7 @@ from typing import Final
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.zoo import CORE, ModelSpec, Option
 from homebody_privacy.protection import Recipe
-from homebody_simulation.profiles import Profile, Reference
+from homebody_simulation.profiles import Reference
 
 CORE_RATE: Final = 0.01
 """Server learning rate of a core: the root mean square step of its entries, which start at 0 or 1.
@@ -16,13 +16,7 @@ CORE_REFERENCE: Final = Reference(rounds=8, cohort_share=1.0, learning_rate=CORE
 """A core without noise: from some 15 rounds of everybody on it learns its devices by heart."""
 
 
-def start_model_spec(
-    settings: StatisticsSettings,
-    profile: Profile,
-    *,
-    recipe: Recipe = "statistics",
-    repeats: bool = False,
-) -> ModelSpec:
+def start_model_spec(settings: StatisticsSettings, *, recipe: Recipe, repeats: bool) -> ModelSpec:
     """Return the model whose parameters one-shot statistics give.
 
     Width and recency follow from what was fixed for the statistics. Rounds train a core on top of
@@ -31,15 +25,13 @@ def start_model_spec(
 
     Args:
         settings: What was fixed before the statistics.
-        profile: Settings of the data set.
         recipe: ``both`` where rounds follow.
         repeats: Whether items are chosen again: then nothing is hidden, in lists or in training.
     """
     options: dict[str, Option] = {
         "dim": settings.rank,
         "history_decay": settings.history_decay,
-        # How habits add up is of the kind of goods, where the statistics do not say.
-        "repeat": settings.repeat or profile.two_tower.get("repeat", 0.0),
+        "repeat": settings.repeat,
     }
     if recipe == "both":
         return ModelSpec(CORE, {**options, "hidden": not repeats})
