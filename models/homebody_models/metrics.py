@@ -225,7 +225,7 @@ class Ranked:
     @property
     def k(self) -> int:
         """Length of the lists."""
-        return self.top.shape[1]
+        return int(self.top.shape[1])
 
     def ndcg(self) -> npt.NDArray[np.float64]:
         """Return each device's ndcg at the length of the lists."""

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from homebody_client.bundles import open_model, read_public_key, trust_key
@@ -79,7 +86,7 @@ class BarProgress:
         """Say what is about to happen and draw the bar."""
         self._console.print(plan_line(prepared), highlight=False, markup=False)
         spec = prepared.spec
-        self._passes = {
+        self._passes: dict[str, TaskID] = {
             one.name: self._bar.add_task(one.name, total=spec.devices, figures="devices")
             for one in spec.statistics
         }

@@ -38,7 +38,7 @@ class Contender:
 def stages(prepared: Prepared, shipping: Shipping) -> dict[str, Contender]:
     """Return the models a run made, by the stage's name, the one that ships marked."""
     model, several = prepared.model, len(shipping.stages) > 1
-    found = {}
+    found: dict[str, Contender] = {}
     for stage in shipping.stages:
         own = stage is shipping.shipped
         given = f"; {'this one is given to devices' if own else 'not given to devices'}"
