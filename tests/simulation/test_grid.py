@@ -159,3 +159,25 @@ def test_the_meter_adds_up_training_alone() -> None:
     assert cost["cpu_s"] == 0.5
     assert cost["down_bytes"] == record_bytes(content) >= 32
     assert cost["up_bytes"] > cost["down_bytes"]
+
+
+def test_the_meter_keeps_statistics_apart_from_rounds_with_their_legs() -> None:
+    meter, told = Meter(), list[tuple[str, int]]()
+    built = grid(metered(echo, meter, answered=lambda name, n: told.append((name, n))))
+    model = ArrayRecord({"p": Array(np.zeros(100, np.float32))})
+
+    def ask(kind: str, statistic: str | None) -> int:
+        asked = ConfigRecord({"run": "r", "devices": [0], "config-digest": "c"})
+        if statistic:
+            asked["statistic"] = statistic
+        content = RecordDict({"m": model, INVITATION: asked})
+        list(built.send_and_receive([Message(content, dst_node_id=1, message_type=kind)]))
+        return record_bytes(content)
+
+    early, late = "query.secagg_advertise", "query.secagg_unmask"
+    sums = [ask(early, None), ask(MessageType.TRAIN, "gram"), ask(late, None)]
+    rounds = [ask(early, None), ask(MessageType.TRAIN, None), ask(late, None)]
+    assert meter.statistics["gram"].down_bytes == sum(sums)
+    assert meter.down_bytes == sum(rounds)
+    assert (meter.replies, meter.statistics["gram"].replies) == (1, 1)
+    assert told == [("gram", 1)]
