@@ -89,3 +89,36 @@ def test_a_run_that_has_not_ended_or_promised_nothing_is_not_audited(
     with pytest.raises(UsageError, match="not ended"):
         of_run(ASKED, run.folder)
     RunFolder(run.folder).destroy_key()
+
+
+def test_of_a_run_with_statistics_the_rounds_are_audited_with_the_noise_they_had(
+    write_config: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = write_config(
+        mechanism="blt",
+        rounds=2,
+        min_separation=1,
+        max_rounds_per_device=2,
+        cohort_size=40,
+        cohort_cap=40,
+        delta=1e-3,
+        more='[statistics]\nrecipe = "both"\n',
+    )
+    usual = {"devices": 40, "items": 20}
+    both = simulate("synthetic", config=config, runs=tmp_path, name="both", **usual)  # type: ignore[arg-type]
+    report = run_audit(of_run(ASKED, both.folder))
+    spec = RunFolder(both.folder).read_json("run.json")["spec"]
+    assert (spec["rounds"], bool(spec["statistics"])) == (2, True)
+    # The audited model has another size, which the fine lattice charges for: some 1e-6.
+    assert report.claim.noise_multiplier == pytest.approx(spec["noise_multiplier"], rel=1e-5)
+    assert not report.is_refuted
+    alone = simulate(
+        "synthetic",
+        config=config,
+        recipe="statistics",
+        runs=tmp_path,
+        name="alone",
+        **usual,  # type: ignore[arg-type]
+    )
+    with pytest.raises(UsageError, match="no rounds"):
+        of_run(ASKED, alone.folder)
