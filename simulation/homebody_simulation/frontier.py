@@ -225,6 +225,12 @@ class Frontier:
 
         Path(path).write_bytes(frontier_chart(self).png())
 
+    def to_plotly(self) -> Any:  # noqa: ANN401 plotly ships no types
+        """Return the chart as a figure of plotly, for a notebook."""
+        from homebody_simulation.frontier_plotly import figure  # noqa: PLC0415 at its first use
+
+        return figure(self)
+
     def save(self, folder: Path | str) -> None:
         """Write ``results.csv``, ``results.json``, ``frontier.html`` and ``frontier.png``."""
         folder = Path(folder)

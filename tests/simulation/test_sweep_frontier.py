@@ -197,6 +197,15 @@ def test_the_picture_is_a_png_of_twice_the_size_and_always_the_same() -> None:
     assert drawing.png(scale=1) == drawing.png(scale=1)
 
 
+def test_a_notebook_gets_every_point_and_level() -> None:
+    found = frontier(VALUES)
+    figure = found.to_plotly()
+    (line,) = figure.data
+    assert list(line.x) == [1.0, 2.0, 4.0, 8.0]
+    assert list(line.y) == [row.ndcg.mean for row in found.rows[:4]]
+    assert len(figure.layout.shapes) == len(found.rows) - 4
+
+
 def test_the_table_has_the_columns_of_a_sweep() -> None:
     table = table_of(frontier(VALUES))
     heads = [str(column.header) for column in table.columns]
