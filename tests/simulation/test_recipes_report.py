@@ -1,7 +1,9 @@
 """A run of statistics and rounds reports both models, and ships what its charged figures say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,14 @@ import pytest
 
 from homebody_models.recommender import model_digest
 from homebody_models.split import leave_one_out
+from homebody_server.run_folder import RunFolder
+from homebody_server.run_spec import RunSpec
+from homebody_simulation import shipping
 from homebody_simulation.api import simulate
 from homebody_simulation.datasets import load_dataset
+from homebody_simulation.hosting import held_out_items, host_of
+from homebody_simulation.request import Request
+from homebody_simulation.setup import prepare
 from homebody_simulation.simulate import SimulatedRun
 
 
@@ -42,6 +50,19 @@ def test_the_better_charged_figure_decides_which_model_devices_get(both_run: Sim
     assert digests["start"] == start_of(both_run) != digests["end"]
     assert report["digests"]["model"] == digests[shipped]
     assert both_run.metrics == both_run.stages[shipped]
+
+
+@pytest.mark.parametrize("better", ["start", "end"])
+def test_the_model_that_the_figures_prefer_is_the_one_shipped(
+    better: str, both_run: SimulatedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "decide", lambda *_: (better, "so"))
+    folder = RunFolder(both_run.folder)
+    spec = RunSpec.from_dict(folder.read_json("run.json")["spec"])
+    found = shipping.shipping_of(SimpleNamespace(folder=folder, spec=spec))  # type: ignore[arg-type]
+    ends = {"start": start_of(both_run), "end": folder.load_state().digest()}
+    assert model_digest(found.shipped.parameters) == ends[better]
+    assert (found.shipped.name, found.why) == (better, "so")
 
 
 def test_both_models_are_rows_and_the_shipped_one_is_marked(both_run: SimulatedRun) -> None:
@@ -141,6 +162,25 @@ def test_pf_24_no_more_files_than_the_documented_ones(
     }
 
 
+def test_devices_of_a_refit_train_on_all_but_their_last_event(
+    tmp_path: Path, both_config: Path
+) -> None:
+    request = Request(
+        data="synthetic",
+        options={"devices": 40, "items": 20},
+        config_file=both_config,
+        recipe="statistics",
+        runs=tmp_path,
+    )
+    usual = prepare(replace(request, name="usual"))
+    refit = prepare(replace(request, name="refit", refit=True))
+    split = leave_one_out(load_dataset("synthetic", devices=40, items=20).interactions)
+    assert host_of(usual).histories.digest() == split.train.digest()
+    assert host_of(refit).histories.digest() == split.refit.digest()
+    assert (held_out_items(refit) == -1).all()
+    assert (held_out_items(usual) >= 0).sum() == len(split.validation)
+
+
 def test_a_reference_sums_without_noise_and_chooses_by_a_look(
     tmp_path: Path, both_config: Path
 ) -> None:
@@ -161,8 +201,8 @@ def test_a_reference_sums_without_noise_and_chooses_by_a_look(
     each = [np.sqrt(len(np.unique(train.history(u)))) for u in range(40)]
     assert summed == pytest.approx(sum(each), rel=1e-3)
     start, end = (point["ndcg@10"] for point in run.report["curve"])
-    shipping = run.report["shipping"]
-    assert (shipping["by"], shipping["shipped"]) == (
+    said = run.report["shipping"]
+    assert (said["by"], said["shipped"]) == (
         "validation",
         "end" if end > start else "start",
     )
