@@ -74,7 +74,7 @@ def _statistics(kept: dict[str, dict[str, Any]]) -> Rows:
                 _goal(card, found),
                 f"{found['popularity']['ndcg@10']:.4f}",
                 _bytes(found["upload_bytes"]),
-                _target(found),
+                "the next table" if card.gain else _target(found),
             )
         )
     return rows
