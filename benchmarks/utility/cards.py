@@ -113,6 +113,15 @@ CARDS: Final = (
         "movielens-100k", {1.0: 0.0506, 3.0: 0.0725, 8.0: 0.0853, None: 0.1124}, small=True
     ),
     *_statistics("movielens-1m", {1.0: 0.0724, 3.0: 0.0931, 8.0: 0.1085, None: 0.1511}),
+    Card(
+        name="movielens-1m-eps8-small",
+        data="movielens-1m",
+        config="movielens-1m-small",
+        epsilon=8.0,
+        against="movielens-1m-inf",
+        goal=GOALS[8.0],
+        chosen="as by the rule, but a head of 700 items: an upload of 1 MB",
+    ),
     *_statistics("online-retail", {1.0: None, 4.0: 0.0648, 8.0: 0.0959, None: None}),
     Card(
         name="complete-journey-eps4",

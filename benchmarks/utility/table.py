@@ -206,7 +206,8 @@ def _picture(card: Card) -> str:
 def _what(card: Card, found: dict[str, Any]) -> str:
     if card.epsilon is None:
         return f"{card.data}, no DP"
-    return f"{card.data}, ε {card.epsilon:g} ({found['delta']:g})"
+    smaller = f", head {found['settings']['head']}" if card.config != card.data else ""
+    return f"{card.data}, ε {card.epsilon:g} ({found['delta']:g}){smaller}"
 
 
 def _percent(found: dict[str, Any], name: str) -> str:
