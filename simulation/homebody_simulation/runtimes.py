@@ -43,13 +43,15 @@ def run(prepared: Prepared, observe: Observer, answered: Answered | None = None)
 
 
 def run_cohort(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
-    """Run both apps in this process: one node a device where it is sealed, else shards of devices.
+    """Run both apps in this process: one node a device, or shards of devices for statistics.
 
     What a shard answers is the sum of its devices, so that statistics of a large population need
-    no array of each device.
+    no array of each device. Rounds alone keep the devices apart, and the server bounds each reply:
+    an audit sees then what one device can add.
     """
     devices = prepared.spec.devices
-    nodes = devices if prepared.spec.secagg else min(devices, _SHARDS)
+    apart = prepared.spec.secagg or not prepared.spec.statistics
+    nodes = devices if apart else min(devices, _SHARDS)
     meter = Meter()
     with own_records(prepared, host_of(prepared)) as everyone:
 
