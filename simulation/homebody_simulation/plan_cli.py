@@ -81,6 +81,8 @@ def plan(
     from homebody_simulation.forecast import make_plan
     from homebody_simulation.plan_text import plan_text
 
+    if write is not None and write.exists():  # before the work, not after it
+        raise _refused(write, "File exists")
     found = make_plan(request)
     if write is not None:
         _write_new(write, to_toml(found.planned.config))
@@ -111,6 +113,10 @@ def _write_new(file: Path, text: str) -> None:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)
     except OSError as error:
-        raise InvalidFileError(
-            f"{file}: cannot be written: {error.strerror}", fix="name a file that is not there yet"
-        ) from error
+        raise _refused(file, error.strerror) from error
+
+
+def _refused(file: Path, reason: str | None) -> InvalidFileError:
+    return InvalidFileError(
+        f"{file}: cannot be written: {reason}", fix="name a file that is not there yet"
+    )
