@@ -26,7 +26,7 @@ releases_per_run = 1
 """
 
 
-@pytest.fixture(scope="module", params=["gaussian", "blt"])
+@pytest.fixture(scope="module", params=[pytest.param("gaussian", marks=pytest.mark.slow), "blt"])
 def config(request: pytest.FixtureRequest, write_config: Callable[..., Path]) -> Path:
     """Return a config of eight rounds for each mechanism, with a figure after the last."""
     plan: dict[str, Any] = {"rounds": ROUNDS, "cohort_cap": 180, "delta": 1e-3, "more": FIGURE}
@@ -116,7 +116,7 @@ def test_a_run_that_ended_can_be_asked_for_again(whole: SimulatedRun) -> None:
     assert again.to_dict()["run"] == "whole"
 
 
-@pytest.mark.parametrize("mechanism", ["blt", "gaussian"])
+@pytest.mark.parametrize("mechanism", ["blt", pytest.param("gaussian", marks=pytest.mark.slow)])
 def test_complete_journey_killed_at_a_random_moment_has_the_same_epsilon_and_model(
     tmp_path: Path, environ: dict[str, str], mechanism: str
 ) -> None:
