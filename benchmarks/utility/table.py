@@ -1,5 +1,6 @@
 """The cards as the tables of docs/utility.md."""
 
+import math
 from typing import Any, Final
 
 from cards import BY_NAME, CARDS, Card
@@ -91,7 +92,7 @@ def _gains(kept: dict[str, dict[str, Any]]) -> Rows:
                     f"{card.data}, ε {card.epsilon:g}",
                     gain["task"],
                     *(f"{figure:.4f}" for figure in figures),
-                    f"{100 * gain['kept']:.0f} %",
+                    f"{math.floor(100 * gain['kept'])} %",
                     _asked(gain["kept"], card.gain or 0.0),
                 )
             )
@@ -212,7 +213,8 @@ def _what(card: Card, found: dict[str, Any]) -> str:
 
 def _percent(found: dict[str, Any], name: str) -> str:
     share = found.get("shares", {}).get(name)
-    return "" if share is None else f"{100 * share:.0f} %"
+    # Rounded down: a share that misses its goal by a hair is not to be read as one that met it.
+    return "" if share is None else f"{math.floor(100 * share)} %"
 
 
 def _goal(card: Card, found: dict[str, Any]) -> str:
