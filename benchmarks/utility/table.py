@@ -110,7 +110,7 @@ def _both(kept: dict[str, dict[str, Any]]) -> Rows:
     )
     rows: Rows = [head]
     for card in CARDS:
-        if card.recipe != "both" or card.name not in kept:
+        if card.kind != "run" or card.recipe != "both" or card.name not in kept:
             continue
         found = kept[card.name]
         stages = found["stages"]
