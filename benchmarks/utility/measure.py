@@ -241,6 +241,7 @@ def _sweep(card: Card, work: Path) -> dict[str, Any]:
     return {
         "command": shown(card),
         "task": results["task"],
+        "epsilon": None,  # each row has its own
         "delta": results["delta"],
         "devices": results["devices"],
         "rule": results["rule"],
