@@ -6,7 +6,7 @@ their sum. Integers add up the same in any order, so the grouping does not chang
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_client.devices_home import DevicesHome
+from homebody_client.join_record import JoinRecord
 from homebody_client.participation import Allowance
-from homebody_client.participation_store import ParticipationStore
 from homebody_client.record_files import RecordFiles
+from homebody_client.shard_engine import ShardEngine
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.zoo import ModelSpec
@@ -50,6 +51,7 @@ class Host:
         records: What the devices' records have spent, where the record level is on.
         held_out: Item of each device's latest event, which it does not train on, -1 for none;
             None where no device holds one back.
+        engine: Answers for all the devices at once, in a simulation; None does one after another.
     """
 
     config: PrivacyConfig
@@ -60,9 +62,10 @@ class Host:
     example_key: bytes = field(repr=False)
     record_key: bytes | None = field(repr=False)
     lattice: Lattice
-    participation: ParticipationStore | None = field(repr=False, default=None)
+    participation: JoinRecord | None = field(repr=False, default=None)
     records: RecordFiles | None = field(repr=False, default=None)
     held_out: npt.NDArray[np.int32] | None = field(repr=False, default=None)
+    engine: ShardEngine | None = field(repr=False, default=None)
 
     def __post_init__(self) -> None:
         """Compute the digest every invitation is compared with."""
@@ -89,14 +92,18 @@ class Host:
         return None if item < 0 else item
 
     def admitted(
-        self, devices: tuple[int, ...], allowance: Allowance, number: int, model: str
-    ) -> tuple[int, ...]:
+        self,
+        devices: Sequence[int] | npt.NDArray[np.int64],
+        allowance: Allowance,
+        number: int,
+        model: str,
+    ) -> npt.NDArray[np.int64]:
         """Return the devices that may join a round by their own record, which counts them. Secret.
 
         The others answer zeros: a device that is asked too early or too often adds nothing.
 
         Args:
-            devices: Who is asked.
+            devices: Who is asked, shape ``(n,)``.
             allowance: What the config allows.
             number: Round, from 1; 0 for what is asked before the first.
             model: SHA-256 of the broadcast model, as hex.
@@ -105,11 +112,8 @@ class Host:
             IntegrityError: If the record was deleted, cut or put back.
         """
         if self.participation is None:
-            return devices
-        refused = self.participation.admit_many(devices, allowance, number, digest=model)
-        joining = tuple(device for device in devices if device not in refused)
-        self.participation.record_many(joining, allowance, number, model)
-        return joining
+            return np.array(devices, np.int64)
+        return self.participation.join_many(np.array(devices, np.int64), allowance, number, model)
 
 
 def shard(devices: int, part: int, parts: int) -> frozenset[int]:

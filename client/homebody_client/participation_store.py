@@ -23,6 +23,9 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self
 
+import numpy as np
+import numpy.typing as npt
+
 from homebody_privacy.anchor import START, AnchorBook, Mark, check
 from homebody_privacy.errors import HomebodyError, IntegrityError, UsageError
 
@@ -217,6 +220,19 @@ class ParticipationStore:
         with self._transaction("IMMEDIATE"):
             self._insert(self._joins(cohort, allowance, number, digest))
         self._bring_forward()
+
+    def join_many(
+        self, devices: npt.NDArray[np.int64], allowance: Allowance, number: int, digest: str
+    ) -> npt.NDArray[np.int64]:
+        """Count the joins of those of a cohort that may train, and return them; see ``JoinRecord``.
+
+        Raises:
+            IntegrityError: If the file is behind its anchor or damaged.
+        """
+        refused = self.admit_many(devices.tolist(), allowance, number, digest=digest)
+        joining = devices[[device not in refused for device in devices.tolist()]]
+        self.record_many(joining.tolist(), allowance, number, digest)
+        return joining
 
     def spent(self, device: int, delta: float) -> float:
         """Return the epsilon a device has spent in all runs of its life. Secret.

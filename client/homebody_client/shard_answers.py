@@ -36,8 +36,8 @@ def shard_update(
         return _shard_statistic(host, asked, asked.statistic, parameters)
     if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
         raise PolicyViolationError("the config in force has one clip norm")
-    joining = asked.devices
-    if host.participation is not None and joining:
+    joining = np.array(asked.devices, np.int64)
+    if host.participation is not None and len(joining):
         allowance = training_allowance(host.config, asked.run, host.model.layout.trained_size)
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
     return shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
@@ -48,11 +48,13 @@ def _shard_statistic(
 ) -> npt.NDArray[np.int64]:
     """Return the sum of what the asked devices that may join add to a statistic. Secret."""
     statistic = statistic_of(host, name, broadcast)
-    joining = asked.devices
-    if host.participation is not None and joining:
+    joining = np.array(asked.devices, np.int64)
+    if host.participation is not None and len(joining):
         allowance = statistics_allowance(host.config, asked.run, name, again=host.simulated)
         joining = host.admitted(joining, allowance, asked.round, model_digest(broadcast))
-    return statistic.total(map(host.history, joining))
+    if host.engine is not None:
+        return host.engine.statistic(joining, name, broadcast)
+    return statistic.total(map(host.history, joining.tolist()))
 
 
 def shard_figures(
@@ -69,11 +71,13 @@ def shard_figures(
     if metric is None:
         raise PolicyViolationError("the config in force does not list this metric")
     allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
-    joining = asked.devices and host.admitted(
-        asked.devices, allowance, asked.round, model_digest(parameters)
-    )
+    joining = np.array(asked.devices, np.int64)
+    if len(joining):
+        joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
+    if host.engine is not None:
+        return host.engine.figure(joining, parameters, asked.metric)
     total = np.zeros(len(figure_names(asked.metric)), np.int64)
-    for device in joining:
+    for device in joining.tolist():
         total += figure_contribution(host, device, parameters, asked.metric)
     return total
 

@@ -4,10 +4,13 @@ The contribution depends on the device's own history, the broadcast model and no
 bounded before anyone else sees it, whatever the history holds.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from homebody_client.host import Host
+from homebody_models.draws import Draws
 from homebody_privacy.adaptive_clip import vote
 from homebody_privacy.errors import BudgetExhaustedError
 from homebody_privacy.lattice import Lattice
@@ -45,24 +48,30 @@ def contribution(
 
 def shard_contribution(
     host: Host,
-    devices: tuple[int, ...],
+    devices: Sequence[int] | npt.NDArray[np.int64],
     parameters: npt.NDArray[np.float32],
     number: int,
     clip_norm: float | None = None,
 ) -> npt.NDArray[np.int64]:
     """Return the sum of the contributions of ``devices``, int64. Secret."""
+    if host.engine is not None:
+        return host.engine.train(np.array(devices, np.int64), parameters, number, clip_norm)
     total = np.zeros(host.model.layout.trained_size + (clip_norm is not None), np.int64)
-    for device in devices:
+    for device in np.array(devices, np.int64).tolist():
         total += contribution(host, device, parameters, number, clip_norm)
     return total
+
+
+def round_key(example_key: bytes, number: int) -> int:
+    """Return the 32-bit key of the devices' draws in a round; see ``Draws``."""
+    return int.from_bytes(derive_key(example_key, "examples", number)[:4], "little")
 
 
 def _update(
     host: Host, device: int, parameters: npt.NDArray[np.float32], number: int
 ) -> npt.NDArray[np.float64]:
     """Return what a device would change, local minus global, not yet bounded. Secret."""
-    seed = int.from_bytes(derive_key(host.example_key, "examples", number, device), "little")
-    rng = np.random.default_rng(seed)
+    draws = Draws.of(round_key(host.example_key, number), device)
     history = host.history(device)
     record = host.config.dp.record
     if record is not None and record.enabled:
@@ -79,4 +88,4 @@ def _update(
         if host.records is not None and ledger is not None:
             host.records.anchor(device, ledger)
         return update
-    return -host.model.local_gradient(parameters, history, rng).vector
+    return -host.model.local_gradient(parameters, history, draws).vector

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.core_matrix import pack_core, unpack_core, with_core
+from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
 from homebody_models.quantise import LARGEST_VALUE
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
@@ -113,16 +114,16 @@ class CoreTower:
         return self.start(np.concatenate((table, np.zeros(self.n_items))).astype(np.float32))
 
     def local_gradient(
-        self, parameters: Array, history: npt.NDArray[np.integer], rng: np.random.Generator
+        self, parameters: Array, history: npt.NDArray[np.integer], draws: Draws
     ) -> LocalGradient:
         """Return the gradient by M of the mean cross entropy of a device's newest next events.
 
         Args:
             parameters: V, b and M, flat, of shape ``(size,)``. Public.
             history: Item indices, oldest first; fewer than two events give zeros. Secret.
-            rng: Not drawn from: the newest events are no matter of chance.
+            draws: Not used: the newest events are no matter of chance.
         """
-        del rng
+        del draws
         views = self.layout.views(np.asarray(parameters))
         positions = np.arange(max(1, len(history) - self.cuts), len(history))
         m = len(positions)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
 
 
@@ -57,7 +58,7 @@ class LocalRecency:
         self,
         parameters: npt.NDArray[np.float32],
         history: npt.NDArray[np.integer],  # noqa: ARG002 protocol
-        rng: np.random.Generator,  # noqa: ARG002 protocol
+        draws: Draws,  # noqa: ARG002 protocol
     ) -> LocalGradient:
         """Return the empty gradient: there is nothing to train."""
         self.layout.views(parameters)

@@ -12,6 +12,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
 from homebody_models.ridge import Ridge
@@ -78,7 +79,7 @@ class MatrixFactorization:
         self,
         parameters: Array,
         history: npt.NDArray[np.integer],
-        rng: np.random.Generator,  # noqa: ARG002 protocol
+        draws: Draws,  # noqa: ARG002 protocol
     ) -> LocalGradient:
         """Return the gradient of one device's squared loss; zeros for an empty history.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
 
@@ -52,7 +53,7 @@ class Popularity:
         self,
         parameters: npt.NDArray[np.float32],
         history: npt.NDArray[np.integer],
-        rng: np.random.Generator,  # noqa: ARG002 protocol
+        draws: Draws,  # noqa: ARG002 protocol
     ) -> LocalGradient:
         """Return minus the distinct items over their norm.
 

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -162,14 +164,14 @@ class Recommender(Protocol):
         self,
         parameters: npt.NDArray[np.float32],
         history: npt.NDArray[np.integer],
-        rng: "np.random.Generator",
+        draws: Draws,
     ) -> LocalGradient:
         """Return the gradient of one device's loss; never raises for a short history.
 
         Args:
             parameters: Shared parameters of shape ``(size,)``. Public.
             history: Item indices, oldest first; may be empty. Secret.
-            rng: Chooses the device's training examples; no privacy rests on it.
+            draws: Choose the device's training examples; no privacy rests on it.
         """
         ...
 

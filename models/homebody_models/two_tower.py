@@ -13,6 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
 from homebody_models.quantise import LARGEST_VALUE
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
@@ -94,19 +95,19 @@ class TwoTower:
         return flat
 
     def local_gradient(
-        self, parameters: Array, history: npt.NDArray[np.integer], rng: np.random.Generator
+        self, parameters: Array, history: npt.NDArray[np.integer], draws: Draws
     ) -> LocalGradient:
         """Return the gradient of the mean cross entropy of some next events of one device.
 
         Args:
             parameters: Shared parameters of shape ``(size,)``. Public.
             history: Item indices, oldest first; fewer than two events give zeros. Secret.
-            rng: Draws at most ``cuts`` positions, without replacement; each predicts the event
+            draws: Choose at most ``cuts`` positions, without replacement; each predicts the event
                 there from the events before it.
         """
         layout = self.layout
         vector = np.zeros(layout.size)
-        positions = self._positions(len(history), rng)
+        positions = self._positions(len(history), draws)
         m = len(positions)
         if not m:
             return LocalGradient(vector, float("nan"), 0)
@@ -172,11 +173,11 @@ class TwoTower:
             table = table + self.features @ views["W"]
         return table.astype(np.float32, copy=False), views["b"].astype(np.float32, copy=False)
 
-    def _positions(self, events: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _positions(self, events: int, draws: Draws) -> npt.NDArray[np.int64]:
         """Return the positions in 1..events-1 to predict, ascending."""
         if events - 1 <= self.cuts:
             return np.arange(1, max(events, 1))
-        return np.sort(rng.choice(events - 1, self.cuts, replace=False)) + 1
+        return draws.subset(events - 1, self.cuts) + 1
 
 
 def _users(table: Array, items: npt.NDArray[np.int64], shares: Array) -> Array:

@@ -61,7 +61,7 @@ def test_logits_and_gradients_are_those_of_the_numpy_model(repeat: float, *, con
     class Last:
         """Draws the last position."""
 
-        def choice(self, n: int, _size: int, **_: object) -> npt.NDArray[np.int64]:
+        def subset(self, n: int, _k: int) -> npt.NDArray[np.int64]:
             return np.array([n - 1])
 
     expected = model.local_gradient(flat, history, Last())  # type: ignore[arg-type]

@@ -240,7 +240,7 @@ def test_pf_17_each_question_counts_and_one_too_many_is_answered_with_zeros(
     # The cap is each device's own, and its training is counted apart.
     assert integers_in(ask(counting, model, devices=(0, 3), round=9)).any()
     store = counting.participation
-    assert store is not None
+    assert isinstance(store, ParticipationStore)
     assert [store.joins(device, "r|quality") for device in (0, 3)] == [2, 1]
     assert store.spent(0, 1e-5) > store.spent(3, 1e-5) > 0.0
     assert store.joins(0, "r") == 0
@@ -266,5 +266,5 @@ def test_pf_18_a_device_declines_a_figure_its_config_does_not_list(
     assert not content.array_records
     (record,) = content.config_records.values()
     assert dict(record) == {messages.CODE: "policy-violation"}
-    assert counting.participation is not None
+    assert isinstance(counting.participation, ParticipationStore)
     assert counting.participation.spent(0, 1e-5) == 0.0

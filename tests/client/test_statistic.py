@@ -162,7 +162,7 @@ def test_a_malformed_broadcast_is_declined_with_a_code_and_nothing_is_counted(
     reply = answer(counted, ask(counted, name, 0), sent)
     assert code_of(reply) == "integrity-failure"
     assert not reply.content.array_records
-    assert counted.participation is not None
+    assert isinstance(counted.participation, ParticipationStore)
     assert counted.participation.life(0).square == 0.0
 
 
@@ -267,7 +267,7 @@ def test_a_join_costs_the_noise_of_its_own_statistic_and_a_life_has_one_ceiling(
     real = replace(counted, record_key=None)
     for name in STATISTICS:
         shard_update(real, ask(real, name, 0), SENT[name])
-    assert real.participation is not None
+    assert isinstance(real.participation, ParticipationStore)
     life = real.participation.life(0)
     assert life.square == pytest.approx(1 / 2.0**2 + 1 / 1.5**2)
     assert set(life.runs) == {"autumn|statistics/popularity", "autumn|statistics/gram"}

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from homebody_client.flower_app import build_client_app
 from homebody_client.host import HELD_OUT, Host, open_host, shard
+from homebody_client.participation_store import ParticipationStore
 from homebody_client.training import contribution, shard_contribution
+from homebody_models.draws import Draws
 from homebody_models.interactions import Catalog, Interactions
 from homebody_models.recommender import Layout, LocalGradient
 from homebody_models.zoo import NAMES, ModelSpec
@@ -122,7 +124,7 @@ def test_pf_06_a_gradient_that_is_not_finite_adds_zeros(config: PrivacyConfig, b
 def test_a_contribution_points_downhill(config: PrivacyConfig) -> None:
     host = host_of(config, SOME)
     model = start(host)
-    gradient = host.model.local_gradient(model, host.history(0), np.random.default_rng(0)).vector
+    gradient = host.model.local_gradient(model, host.history(0), Draws(0)).vector
     assert float(gradient @ contribution(host, 0, model, 1)) < 0.0
 
 
@@ -197,7 +199,7 @@ def opened(run_config: dict[str, Any]) -> Iterator[Host]:
     try:
         yield host
     finally:
-        if host.participation is not None:
+        if isinstance(host.participation, ParticipationStore):
             host.participation.close()
 
 
@@ -338,11 +340,7 @@ def test_a_vote_says_whether_the_update_was_within_the_rounds_clip_norm(
 ) -> None:
     host = host_of(config, SOME)
     model = start(host)
-    norm = float(
-        np.linalg.norm(
-            host.model.local_gradient(model, host.history(0), np.random.default_rng(0)).vector
-        )
-    )
+    norm = float(np.linalg.norm(host.model.local_gradient(model, host.history(0), Draws(0)).vector))
     within, clipped = (contribution(host, 0, model, 1, bound) for bound in (2 * norm, norm / 2))
     assert (int(within[-1]), int(clipped[-1])) == (1, -1)
     # The lattice is the round's: half of the bound is used, or all of it.

@@ -13,6 +13,7 @@ from homebody_models.baselines.baseline import Baseline, Setting, recency
 from homebody_models.baselines.choosing import BASELINES
 from homebody_models.baselines.gram import gram, head_of
 from homebody_models.baselines.linear import EASE, EASE_WINDOWED, ItemKnn
+from homebody_models.draws import Draws
 from homebody_models.interactions import Catalog, Interactions
 from homebody_models.metrics import Scores
 from homebody_models.two_tower import TwoTower
@@ -148,7 +149,7 @@ def test_the_central_gradient_is_that_of_the_federated_model() -> None:
                      repeat=3.0, cuts=100)  # fmt: skip
     flat = model.init(rng)
     history = rng.integers(9, size=7).astype(np.int32)
-    theirs = model.local_gradient(flat, history, rng).vector
+    theirs = model.local_gradient(flat, history, Draws(0)).vector
     before = [history[:cut][::-1] for cut in range(1, 7)]
     items = np.array([np.pad(own, (0, 32 - len(own))) for own in before], np.int64)
     weights = np.array([np.pad(0.8 ** np.arange(len(own)), (0, 32 - len(own))) for own in before])

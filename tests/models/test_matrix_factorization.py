@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homebody_models.draws import Draws
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.ridge import Ridge
 
@@ -47,7 +48,7 @@ def test_gradient_is_the_whole_gradient_though_the_user_vector_is_held(
     model = _model(decay, history_max=10)
     flat = model.init(np.random.default_rng(1))
     flat += np.float32(0.01)
-    got = model.local_gradient(flat, np.array(history), np.random.default_rng(0))
+    got = model.local_gradient(flat, np.array(history), Draws(0))
     parameters = torch.tensor(flat, dtype=torch.float64, requires_grad=True)
     loss = _torch_loss(model, parameters, history)
     loss.backward()  # type: ignore[no-untyped-call]  # torch's
@@ -60,7 +61,7 @@ def test_gradient_is_the_whole_gradient_though_the_user_vector_is_held(
 def test_gradient_of_the_table_has_rank_one() -> None:
     model = _model()
     flat = model.init(np.random.default_rng(1))
-    got = model.local_gradient(flat, np.array([1, 2, 3, 2]), np.random.default_rng(0))
+    got = model.local_gradient(flat, np.array([1, 2, 3, 2]), Draws(0))
     singular = np.linalg.svd(model.layout.views(got.vector)["Q"], compute_uv=False)
     assert singular[1] < 1e-12 * singular[0]
 
@@ -68,7 +69,7 @@ def test_gradient_of_the_table_has_rank_one() -> None:
 def test_gradient_of_the_bias_alone_has_norm_one_at_the_start() -> None:
     model = _model()
     flat = model.init(np.random.default_rng(1))
-    got = model.local_gradient(flat, np.array([1, 2, 3, 2]), np.random.default_rng(0))
+    got = model.local_gradient(flat, np.array([1, 2, 3, 2]), Draws(0))
     assert np.linalg.norm(model.layout.views(got.vector)["b"]) == pytest.approx(1.0)
 
 

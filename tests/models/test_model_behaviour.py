@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from homebody_models.core_tower import CoreTower
+from homebody_models.draws import Draws
 from homebody_models.local_recency import LocalRecency
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
@@ -54,8 +55,8 @@ def _train(
     first, second = np.zeros((2, model.layout.trained_size))
     for step in range(1, rounds + 1):
         gradients = [
-            model.local_gradient(flat.astype(np.float32), history, rng).vector
-            for history in histories
+            model.local_gradient(flat.astype(np.float32), history, Draws.of(step, device)).vector
+            for device, history in enumerate(histories)
         ]
         gradient = np.mean(gradients, axis=0)
         first += 0.1 * (gradient - first)
@@ -81,7 +82,7 @@ def test_parameters_of_another_size_are_refused(model: Recommender) -> None:
     with pytest.raises(ValueError, match="parameters must have shape"):
         model.scores(wrong, [HISTORY])
     with pytest.raises(ValueError, match="parameters must have shape"):
-        model.local_gradient(wrong, HISTORY, np.random.default_rng(0))
+        model.local_gradient(wrong, HISTORY, Draws(0))
 
 
 @every_model
@@ -89,7 +90,7 @@ def test_same_seed_gives_the_same_start_and_the_same_gradient(model: Recommender
     starts = [model.init(np.random.default_rng(5)) for _ in range(2)]
     assert np.array_equal(starts[0], starts[1])
     flat = _start(model)
-    first, again = (model.local_gradient(flat, HISTORY, np.random.default_rng(5)) for _ in range(2))
+    first, again = (model.local_gradient(flat, HISTORY, Draws(5)) for _ in range(2))
     assert np.array_equal(first.vector, again.vector)
 
 
@@ -99,7 +100,7 @@ def test_gradient_has_the_size_of_what_is_trained_and_leaves_the_parameters(
 ) -> None:
     flat = _start(model)
     before = flat.copy()
-    got = model.local_gradient(flat, HISTORY, np.random.default_rng(0))
+    got = model.local_gradient(flat, HISTORY, Draws(0))
     assert got.vector.shape == (model.layout.trained_size,)
     assert got.vector.dtype == np.float64
     assert np.array_equal(flat, before)
@@ -110,13 +111,13 @@ def test_gradient_has_the_size_of_what_is_trained_and_leaves_the_parameters(
 def test_a_small_step_down_the_gradient_lowers_the_loss(model: Recommender, seed: int) -> None:
     flat = _start(model, seed)
     history = np.random.default_rng(seed).integers(0, ITEMS, 8)
-    got = model.local_gradient(flat, history, np.random.default_rng(seed))
+    got = model.local_gradient(flat, history, Draws(seed))
     norm = float(np.linalg.norm(got.vector))
 
     def loss_after(step: float) -> float:
         moved = flat.copy()
         model.layout.trained(moved)[:] -= (step * got.vector).astype(np.float32)
-        return model.local_gradient(moved, history, np.random.default_rng(seed)).loss
+        return model.local_gradient(moved, history, Draws(seed)).loss
 
     lower, higher = loss_after(0.02 / norm), loss_after(-0.02 / norm)
     assert lower < got.loss < higher
@@ -126,7 +127,7 @@ def test_a_small_step_down_the_gradient_lowers_the_loss(model: Recommender, seed
 @every_model
 def test_empty_history_is_safe(model: Recommender) -> None:
     flat = _start(model)
-    got = model.local_gradient(flat, EMPTY, np.random.default_rng(0))
+    got = model.local_gradient(flat, EMPTY, Draws(0))
     assert not got.vector.any()
     assert math.isnan(got.loss)
     assert got.examples == 0
@@ -190,7 +191,7 @@ def test_popularity_learns_what_is_popular() -> None:
     rng = np.random.default_rng(0)
     flat = model.init(rng)
     for i in range(7):
-        flat -= model.local_gradient(flat, np.array([7, i]), rng).vector.astype(np.float32)
+        flat -= model.local_gradient(flat, np.array([7, i]), Draws(i)).vector.astype(np.float32)
     assert model.scores(flat, [EMPTY]).argmax() == 7
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homebody_models.draws import Draws
 from homebody_models.interactions import Interactions
 from homebody_models.local_recency import LocalRecency
 from homebody_models.popularity import Popularity, popularity_baseline
@@ -16,9 +17,7 @@ from homebody_models.popularity import Popularity, popularity_baseline
 @given(st.lists(st.integers(0, 19), min_size=1, max_size=60))
 def test_norm_of_a_popularity_update_is_one(history: list[int]) -> None:
     model = Popularity(20)
-    got = model.local_gradient(
-        np.zeros(20, np.float32), np.array(history), np.random.default_rng(0)
-    )
+    got = model.local_gradient(np.zeros(20, np.float32), np.array(history), Draws(0))
     assert np.linalg.norm(got.vector) == pytest.approx(1.0)
     assert set(np.flatnonzero(got.vector)) == set(history)
     assert got.examples == len(set(history))
@@ -28,9 +27,7 @@ def test_steps_of_size_one_add_up_to_a_count_of_devices() -> None:
     model = Popularity(3)
     flat = model.init(np.random.default_rng(0))
     for history in ([0], [0], [1]):
-        flat -= model.local_gradient(
-            flat, np.array(history), np.random.default_rng(0)
-        ).vector.astype(np.float32)
+        flat -= model.local_gradient(flat, np.array(history), Draws(0)).vector.astype(np.float32)
     assert flat.tolist() == [2.0, 1.0, 0.0]
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from homebody_models.draws import Draws
 from homebody_models.two_tower import TwoTower
 
 ITEMS, DIM, FEATURES = 40, 8, 5
@@ -79,7 +80,7 @@ def _autograd(
 def test_gradient_equals_autograd(history: list[int], *, content: bool, repeat: float) -> None:
     model = _model(content=content, repeat=repeat)
     flat = _parameters(model)
-    got = model.local_gradient(flat, np.array(history), np.random.default_rng(0))
+    got = model.local_gradient(flat, np.array(history), Draws(0))
     wanted, loss = _autograd(model, flat, history, list(range(1, len(history))))
     views, oracle = model.layout.views(got.vector), model.layout.views(wanted)
     for name, tensor in views.items():
@@ -96,7 +97,7 @@ def test_gradient_equals_autograd(history: list[int], *, content: bool, repeat: 
 def test_only_the_newest_events_form_the_user_vector() -> None:
     model = _model(content=False, history_max=2, cuts=20)
     flat, history = _parameters(model), [5, 6, 7, 8]
-    got = model.local_gradient(flat, np.array(history), np.random.default_rng(0))
+    got = model.local_gradient(flat, np.array(history), Draws(0))
     wanted, _ = _autograd(model, flat, history, [1, 2, 3])
     assert got.vector == pytest.approx(wanted, abs=1e-5)
     whole = model.scores(flat, [np.array(history)])
@@ -106,7 +107,7 @@ def test_only_the_newest_events_form_the_user_vector() -> None:
 @pytest.mark.parametrize("events", [0, 1])
 def test_too_short_a_history_gives_zeros(events: int) -> None:
     model = _model(content=True)
-    got = model.local_gradient(_parameters(model), np.arange(events), np.random.default_rng(0))
+    got = model.local_gradient(_parameters(model), np.arange(events), Draws(0))
     assert not got.vector.any()
     assert math.isnan(got.loss)
     assert got.examples == 0
@@ -114,8 +115,7 @@ def test_too_short_a_history_gives_zeros(events: int) -> None:
 
 def test_positions_are_drawn_without_replacement_and_evenly() -> None:
     model = _model(content=False, cuts=3)
-    rng = np.random.default_rng(2)
-    drawn = [model._positions(11, rng) for _ in range(2_000)]  # noqa: SLF001 the draw itself
+    drawn = [model._positions(11, Draws.of(2, i)) for i in range(2_000)]  # noqa: SLF001 the draw itself
     assert all(len(set(p.tolist())) == 3 and p.min() >= 1 and p.max() <= 10 for p in drawn)
     counts = np.bincount(np.concatenate(drawn), minlength=11)[1:]
     assert counts.sum() == 6_000
@@ -190,6 +190,6 @@ def test_gradient_of_a_real_catalog_takes_milliseconds() -> None:
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        model.local_gradient(flat, history, rng)
+        model.local_gradient(flat, history, Draws(0))
         times.append(time.perf_counter() - start)
     assert min(times) < 3e-3

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 from flwr.app import Message
 
+from homebody_client.participation_store import ParticipationStore
 from homebody_privacy.accounting import spent_epsilon
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
 from homebody_privacy.ledger import Ledger
@@ -278,7 +279,7 @@ def test_pf_17_the_server_invites_nobody_its_own_record_would_refuse(make_world:
     assert [len(sent) for sent in seen.values()] == [3] * ROUNDS
     assert all(array.any() for sent in seen.values() for array in sent.values())
     store = world.host.participation
-    assert store is not None
+    assert isinstance(store, ParticipationStore)
     for device in range(DEVICES):
         invited = [int(number) for number, sent in seen.items() if device in sent]
         assert store.joins(device, world.folder.name) == len(invited) <= 2
@@ -312,7 +313,7 @@ def test_pf_17_a_restart_of_the_devices_forgets_nothing(
     world = blt(make_world)
     with pytest.raises(PowerCutError):
         world.run(cut_in_round(2, world.honest))
-    assert world.host.participation is not None
+    assert isinstance(world.host.participation, ParticipationStore)
     world.host.participation.close()
     host = replace(world.host, participation=make_world.store(world.folder))
     restarted = replace(world, host=host)

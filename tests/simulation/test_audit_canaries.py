@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message, MessageType
 
+from homebody_models.draws import Draws
 from homebody_models.popularity import Popularity
 from homebody_privacy.lattice import Lattice
 from homebody_simulation import runtimes
@@ -94,9 +95,9 @@ def test_a_canary_pushes_its_own_row_far_past_the_clip_and_others_keep_off() -> 
     rng = np.random.default_rng(0)
     parameters = model.init(rng)
     assert parameters.shape == (5,)
-    inside = model.local_gradient(parameters, np.array([3]), rng).vector
-    outside = model.local_gradient(parameters, np.array([4]), rng).vector
-    other = model.local_gradient(parameters, np.array([0, 1]), rng).vector
+    inside = model.local_gradient(parameters, np.array([3]), Draws(0)).vector
+    outside = model.local_gradient(parameters, np.array([4]), Draws(0)).vector
+    other = model.local_gradient(parameters, np.array([0, 1]), Draws(0)).vector
     assert inside.tolist() == [0.0, 0.0, 0.0, -32.0, 0.0]
     assert not outside.any()
     assert other[3:].tolist() == [0.0, 0.0]

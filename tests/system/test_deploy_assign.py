@@ -222,13 +222,13 @@ def test_joins_of_a_run_are_counted_when_the_folder_is_opened_again(
         from homebody_client.allowance import training_allowance  # noqa: PLC0415
 
         allowance = training_allowance(host.config, "a run", 7)
-        assert host.admitted((device,), allowance, 1, "ab" * 32) == (device,)
+        assert host.admitted((device,), allowance, 1, "ab" * 32).tolist() == [device]
     with opened(fleet, 0) as again:
         assert isinstance(again, Host)
-        assert again.admitted((device,), allowance, 1, "cd" * 32) == ()
+        assert again.admitted((device,), allowance, 1, "cd" * 32).tolist() == []
     with opened(fleet, 0, run="another run") as other:
         assert isinstance(other, Host)
-        assert other.admitted((device,), allowance, 1, "cd" * 32) == (device,)
+        assert other.admitted((device,), allowance, 1, "cd" * 32).tolist() == [device]
 
 
 def test_a_node_may_host_one_person(fleet: Path, asked: Request, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Recommender
 from homebody_privacy.stream import NoiseStream
@@ -107,7 +108,7 @@ class CanaryModel:
         return np.concatenate([self.base.init(rng), np.zeros(len(self.inside), np.float32)])
 
     def local_gradient(
-        self, parameters: Vector, history: npt.NDArray[np.integer], rng: np.random.Generator
+        self, parameters: Vector, history: npt.NDArray[np.integer], draws: Draws
     ) -> LocalGradient:
         """Return the model's gradient, or a canary's: its own row and nothing else."""
         vector = np.zeros(self.layout.size)
@@ -118,7 +119,7 @@ class CanaryModel:
             # The update is minus the gradient, and a canary pushes its row up.
             vector[rows + canary] = -self.length * float(self.inside[canary])
             return LocalGradient(vector, 0.0, 1)
-        own = self.base.local_gradient(parameters[:rows], history, rng)
+        own = self.base.local_gradient(parameters[:rows], history, draws)
         vector[:rows] = own.vector
         return LocalGradient(vector, own.loss, own.examples)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.draws import Draws
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_privacy.stream import NoiseStream, derive_key
@@ -68,9 +69,7 @@ def losses_of(
     return np.array(
         [
             # The same positions of a history under every model: no secret, and no noise.
-            model.local_gradient(
-                parameters, histories.history(device), np.random.default_rng(device)
-            ).loss
+            model.local_gradient(parameters, histories.history(device), Draws.of(0, device)).loss
             for device in range(histories.devices)
         ]
     )

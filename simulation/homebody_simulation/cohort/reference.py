@@ -26,16 +26,18 @@ class ReferenceEngine:
         rows: npt.NDArray[np.int64],
         number: int,
         *,
+        clip_norm: float | None = None,
         per_device: bool = False,
     ) -> CohortResult:
         """Return what the devices in ``rows`` contribute; see ``Engine.run``."""
-        total = np.zeros(parameters.shape, np.int64)
+        length = self.host.model.layout.trained_size + (clip_norm is not None)
+        total = np.zeros(length, np.int64)
         status = np.full(len(rows), Status.OK, np.uint8)
-        each = np.zeros((len(rows), len(total)), np.int64) if per_device else None
+        each = np.zeros((len(rows), length), np.int64) if per_device else None
         for index, device in enumerate(rows):
-            own = contribution(self.host, int(device), parameters, number)
+            own = contribution(self.host, int(device), parameters, number, clip_norm)
             total += own
-            if not own.any():
+            if not own[: self.host.model.layout.trained_size].any():
                 status[index] = Status.EMPTY
             if each is not None:
                 each[index] = own

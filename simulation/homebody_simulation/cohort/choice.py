@@ -1,0 +1,103 @@
+"""Which engine a run trains with.
+
+Where nothing else is asked for, a short run trains one device after another: compiling a kernel
+takes longer than it saves. Longer ones take Triton where there is a CUDA device, else numba, else
+PyTorch, as far as the model has a kernel there.
+"""
+
+import os
+from importlib.util import find_spec
+from typing import Final
+
+from homebody_client.host import Host
+from homebody_models.recommender import Recommender
+from homebody_privacy.errors import MissingExtraError, UsageError
+from homebody_simulation.cohort.engine import Engine, EngineName
+from homebody_simulation.cohort.kernel import Kernel
+from homebody_simulation.cohort.kernel_engine import KernelEngine
+from homebody_simulation.cohort.reference import ReferenceEngine
+
+FEW_TRAININGS: Final = 20_000
+"""Devices trained in a run, each round counted, below which ``auto`` compiles nothing."""
+
+
+def engine_of(host: Host, name: EngineName, *, trainings: int, threads: int | None) -> Engine:
+    """Return the engine that trains the devices of a host.
+
+    Args:
+        host: What the devices hold, and the config in force.
+        name: Which engine; ``auto`` chooses.
+        trainings: Devices trained in the whole run, each round counted.
+        threads: Threads to use; None for one a processor.
+
+    Raises:
+        UsageError: If the engine asked for cannot train this model.
+        MissingExtraError: If what the engine is made of is not installed.
+    """
+    kernel = _kernel(host, name, trainings)
+    if kernel is None:
+        return ReferenceEngine(host)
+    return KernelEngine(
+        kernel=kernel,
+        histories=host.histories,
+        lattice=host.lattice,
+        example_key=host.example_key,
+        threads=threads or os.cpu_count() or 1,
+    )
+
+
+def _kernel(host: Host, name: EngineName, trainings: int) -> Kernel | None:
+    record = host.config.dp.record
+    alone = record is not None and record.enabled
+    if name == "reference":
+        return None
+    if name == "auto":
+        if alone or trainings < FEW_TRAININGS:
+            return None
+        ways = ("triton", "numba", "torch") if _has_gpu() else ("numba", "torch")
+        found = (_find(way, host.model) for way in ways if _installed(way))
+        return next((kernel for kernel in found if kernel is not None), None)
+    if alone:
+        raise UsageError(
+            f"--engine {name} has no record level: its noise is drawn device by device",
+            fix="leave --engine out, or ask for reference",
+        )
+    if not _installed(name):
+        raise MissingExtraError(
+            f"--engine {name} needs {name}",
+            fix=f"pip install {name}, or leave --engine out",
+        )
+    kernel = _find(name, host.model)
+    if kernel is None:
+        raise UsageError(
+            f"--engine {name} has no kernel for the model {host.model.name}",
+            fix="leave --engine out: the run takes one that has",
+        )
+    return kernel
+
+
+def _find(name: str, model: Recommender) -> Kernel | None:
+    # Each of these loads a compiler: only where it is used.
+    match name:
+        case "numba":
+            from homebody_simulation.cohort.on_numba import kernels as on_numba  # noqa: PLC0415
+
+            return on_numba.kernel_of(model)
+        case "triton":
+            from homebody_simulation.cohort.on_triton import kernels as on_triton  # noqa: PLC0415
+
+            return on_triton.kernel_of(model)
+        case _:
+            from homebody_simulation.cohort.on_torch import kernels as on_torch  # noqa: PLC0415
+
+            return on_torch.kernel_of(model)
+
+
+def _installed(name: str) -> bool:
+    return find_spec(name) is not None
+
+
+def _has_gpu() -> bool:
+    import torch  # noqa: PLC0415 - part of every simulation, but not of every import
+
+    return torch.cuda.is_available()

@@ -1,0 +1,1 @@
+"""Kernels compiled by numba: the default on a processor with a few cores; no compiler needed."""

@@ -1,0 +1,1 @@
+"""Kernels in Triton: the default where there is a CUDA device."""
