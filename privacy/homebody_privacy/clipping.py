@@ -63,6 +63,10 @@ def clip_update(update: npt.ArrayLike, clip_norm: float) -> npt.NDArray[np.float
     if peak == 0.0:
         return vector
     unit = vector / peak  # largest entry is 1: squares cannot overflow or vanish
-    margin = max(2.0**-40, vector.size * 2.0**-52)  # more than norm and product round off
-    limit = clip_norm * (1.0 - margin) / np.linalg.norm(unit)  # of the largest entry
+    limit = clip_norm * (1.0 - clip_margin(vector.size)) / np.linalg.norm(unit)  # of the largest
     return vector if peak <= limit else unit * limit
+
+
+def clip_margin(dim: int) -> float:
+    """Return the share of the clip norm that is left free: more than norm and product round off."""
+    return max(2.0**-40, dim * 2.0**-52)

@@ -19,7 +19,8 @@ BITS: Final = range(16, 21)
 RECORD_BITS: Final = 20
 """Lattice bits of the record level: its sums never leave the device, so the finest will do."""
 
-_SHRINK: Final = 1.0 - 2.0**-40  # dwarfs every rounding between the clip and the grid
+SHRINK: Final = 1.0 - 2.0**-40
+"""Factor on the way to the grid that dwarfs every rounding between the clip and the grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Lattice:
             int32 of shape ``(dim,)``, as secret as ``clipped``; zeros if its exact norm would pass
             ``2**bits``, so that an unclipped update adds nothing rather than too much.
         """
-        scaled = np.trunc(clipped * (_SHRINK / self.step))
+        scaled = np.trunc(clipped * (SHRINK / self.step))
         if not (np.abs(scaled) <= self.bound).all():  # false for NaN too
             return np.zeros(scaled.shape, dtype=np.int32)
         units = scaled.astype(np.int32)
