@@ -6,7 +6,6 @@ device's own. Whatever was sent, what leaves is bounded before anyone else sees 
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from homebody_client.host import Host
 from homebody_models.statistics.contribution import Sparse, gram_statistic, popularity_statistic
 from homebody_models.statistics.settings import StatisticsSettings
+from homebody_models.statistics.space import Space
 from homebody_models.statistics.start import space_of
 from homebody_privacy.errors import IntegrityError, PolicyViolationError
 from homebody_privacy.lattice import Lattice
@@ -23,13 +23,33 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Which items of a head one history has close to each other: ``Statistic.of`` of the Gram pass.
+
+    A type, so that who computes many histories at once can see what is asked.
+
+    Attributes:
+        space: Where the matrix lies. Public.
+        window: Weight that a step further costs beyond the harmonic one, in (0, 1]. Public.
+    """
+
+    space: Space
+    window: float
+
+    def __call__(self, history: npt.NDArray[np.integer], /) -> Sparse:
+        """Return the entries that are not zero."""
+        return gram_statistic(history, self.space, self.window)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statistic:
     """One statistic as a node computes it.
 
     Attributes:
         length: Entries of the sum.
         lattice: Bound and step of one device's part.
-        of: Returns the entries of one history that are not zero.
+        of: Returns the entries of one history that are not zero: ``popularity_statistic``, or
+            ``Pairs``.
     """
 
     length: int
@@ -72,7 +92,7 @@ def statistic_of(host: Host, name: StatisticName, broadcast: npt.NDArray[np.floa
         space = space_of(settings, features, broadcast)
     except ValueError as error:
         raise IntegrityError("what was sent to compute a statistic with is malformed") from error
-    of = partial(gram_statistic, space=space, window=settings.window)
+    of = Pairs(space=space, window=settings.window)
     return Statistic(length=space.length, lattice=lattice, of=of)
 
 

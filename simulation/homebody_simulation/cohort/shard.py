@@ -11,6 +11,8 @@ from homebody_client.statistic import statistic_of
 from homebody_models.device_metrics import figure_names
 from homebody_privacy.messages import StatisticName
 from homebody_simulation.cohort.engine import Engine
+from homebody_simulation.cohort.kernel_engine import KernelEngine
+from homebody_simulation.cohort.statistics import statistic_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class CohortShard:
     def statistic(self, devices: Devices, name: StatisticName, broadcast: Parameters) -> Integers:
         """Return the sum of what the devices add to a statistic."""
         statistic = statistic_of(self.host, name, broadcast)
+        if isinstance(self.engine, KernelEngine):
+            return statistic_total(self.host, statistic, devices, self.engine.threads)
         return statistic.total(map(self.host.history, devices.tolist()))
 
     def figure(self, devices: Devices, parameters: Parameters, metric: str) -> Integers:

@@ -1,7 +1,9 @@
 """Which model has a kernel compiled by numba."""
 
+from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender
 from homebody_simulation.cohort.kernel import Kernel
+from homebody_simulation.cohort.on_numba.counts import PopularityKernel
 
 
 def kernel_of(model: Recommender) -> Kernel | None:
@@ -9,5 +11,8 @@ def kernel_of(model: Recommender) -> Kernel | None:
 
     A subclass or a wrapper may compute something else, so the type must be the very one.
     """
-    del model
-    return None
+    match model:
+        case Popularity() if type(model) is Popularity:
+            return PopularityKernel(model.n_items)
+        case _:
+            return None
