@@ -22,6 +22,8 @@ RECORD_BITS: Final = 20
 SHRINK: Final = 1.0 - 2.0**-40
 """Factor on the way to the grid that dwarfs every rounding between the clip and the grid."""
 
+_HALF: Final = 27  # half of the binary digits of what is squared
+
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
@@ -63,6 +65,11 @@ class Lattice:
         """Most devices whose sum fits a 32-bit word: n * 2**bits < 2**31."""
         return ((1 << 31) - 1) // self.bound
 
+    @property
+    def max_summed(self) -> int:
+        """Most devices whose sum a float64 holds exactly: n * 2**bits < 2**53."""
+        return ((1 << 53) - 1) // self.bound
+
     def encode(self, clipped: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
         """Truncate a clipped update to the grid, toward zero.
 
@@ -99,7 +106,7 @@ class Lattice:
 
         Args:
             v: Integers of any shape. Secret.
-            devices: How many contributions, from 1 to ``max_devices``.
+            devices: How many contributions, from 1 to ``max_summed``.
 
         Returns:
             Whether the L2 norm is at most ``devices * 2**bits``, in exact integer arithmetic.
@@ -107,14 +114,15 @@ class Lattice:
         Raises:
             ValueError: If ``devices`` is out of range.
         """
-        if not 1 <= devices <= self.max_devices:
-            raise ValueError(f"devices must be from 1 to {self.max_devices}, got {devices}")
+        if not 1 <= devices <= self.max_summed:
+            raise ValueError(f"devices must be from 1 to {self.max_summed}, got {devices}")
         limit = devices * self.bound
         if v.size == 0:
             return True
-        if int(v.max()) > limit or int(v.min()) < -limit:
+        most = max(int(v.max()), -int(v.min()))
+        if most > limit:
             return False
-        return _sum_of_squares(v) <= limit * limit
+        return _sum_of_squares(v.astype(np.int64, copy=False).reshape(-1), most) <= limit * limit
 
     def decode(self, total: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Turn lattice integers back into model units.
@@ -132,6 +140,17 @@ FIGURES: Final = Lattice(clip_norm=1.0)
 """The lattice of figures about people: one device's vector has norm at most 1."""
 
 
-def _sum_of_squares(v: npt.NDArray[np.integer]) -> int:
-    squares = v.astype(np.int64) ** 2  # entries are below 2**31
-    return (int((squares >> 32).sum()) << 32) + int((squares & 0xFFFFFFFF).sum())
+def _sum_of_squares(v: npt.NDArray[np.int64], most: int) -> int:
+    """Return the sum of squares of integers of size at most ``most``, below 2**53, exactly."""
+    if most * most * v.size < 1 << 63:
+        return int(np.dot(v, v))
+    if most < 1 << 31:
+        return _exact_sum(v * v)
+    high, low = v >> _HALF, v & ((1 << _HALF) - 1)  # v = high * 2**27 + low, for negative v too
+    squares, crossed = _exact_sum(high * high) << (2 * _HALF), _exact_sum(high * low)
+    return squares + (crossed << (_HALF + 1)) + _exact_sum(low * low)
+
+
+def _exact_sum(v: npt.NDArray[np.int64]) -> int:
+    """Return the sum of up to 2**31 integers of any size: numpy's own would wrap around."""
+    return (int((v >> 32).sum()) << 32) + int((v & 0xFFFFFFFF).sum())

@@ -1,6 +1,6 @@
 """How a round finds its devices: by secret coins, or so that nobody comes too often."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_privacy.blt import Participation
+from homebody_server.hosts import Hosts
 from homebody_server.selection import SeparatedDraw, Words, poisson_cohort
 
 Coins = Callable[[int], Words]
@@ -18,7 +19,7 @@ class Cohorts(Protocol):
     """How the devices of a round are drawn."""
 
     @property
-    def hosts(self) -> Mapping[int, int]:
+    def hosts(self) -> Hosts:
         """Flower node that hosts each enrolled device, by device number."""
         ...
 
@@ -37,14 +38,15 @@ class PoissonCohorts:
         cohort_cap: Most devices of a round.
     """
 
-    hosts: Mapping[int, int]
+    hosts: Hosts
     sampling_rate: float
     cohort_cap: int
 
     def draw(self, number: int, coins: Coins) -> npt.NDArray[np.int64]:
         """Return the devices of a round, ascending. Secret."""
-        registered = np.array(sorted(self.hosts), np.int64)
-        return poisson_cohort(registered, self.sampling_rate, self.cohort_cap, coins(number))
+        return poisson_cohort(
+            self.hosts.devices, self.sampling_rate, self.cohort_cap, coins(number)
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class SeparatedCohorts:
         participation: How often a device may join.
     """
 
-    hosts: Mapping[int, int]
+    hosts: Hosts
     cohort_size: int
     participation: Participation
     _draw: SeparatedDraw | None = field(init=False, repr=False, default=None)
@@ -66,22 +68,9 @@ class SeparatedCohorts:
         """Return the devices of a round, ascending. Secret."""
         if self._draw is None:
             self._draw = SeparatedDraw(
-                np.array(sorted(self.hosts), np.int64),
+                self.hosts.devices,
                 cohort_size=self.cohort_size,
                 participation=self.participation,
                 lots=coins,
             )
         return self._draw.cohort(number)
-
-
-def by_node(devices: Iterable[int], hosts: Mapping[int, int]) -> dict[int, list[int]]:
-    """Return the devices of each node that hosts one, nodes ascending. Secret.
-
-    Args:
-        devices: Device numbers.
-        hosts: Flower node of each device.
-    """
-    found: dict[int, list[int]] = {}
-    for device in devices:
-        found.setdefault(hosts[int(device)], []).append(int(device))
-    return dict(sorted(found.items()))

@@ -18,12 +18,12 @@ from homebody_privacy.lattice import FIGURES
 from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream
-from homebody_server.cohorts import by_node
+from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution
 from homebody_server.replies import Replies
 from homebody_server.run_spec import MetricPlan
 
-_AT_ONCE: Final = 4096  # devices of one message: their sum fits a 32-bit word
+_AT_ONCE: Final = 1 << 16  # devices of one message, so that none grows with the population
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class FigureRound:
     number: int
     plan: MetricPlan
     config_digest: str
-    hosts: dict[int, int] = field(repr=False)
+    hosts: Hosts = field(repr=False)
     deadline_s: float
     _asked: dict[tuple[int, str], int] = field(init=False, repr=False, default_factory=dict)
 
@@ -54,9 +54,9 @@ class FigureRound:
             arrays: The model as released.
         """
         asks = []
-        for node, devices in by_node(sorted(self.hosts), self.hosts).items():
+        for node, devices in self.hosts.by_node(self.hosts.devices).items():
             for start in range(0, len(devices), _AT_ONCE):
-                some = tuple(devices[start : start + _AT_ONCE])
+                some = tuple(devices[start : start + _AT_ONCE].tolist())
                 group = f"{self.number}/{self.plan.name}/{start}"
                 self._asked[node, group] = len(some)
                 asks.append(self._message(node, some, group, arrays))

@@ -22,6 +22,7 @@ from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.clipping_state import Clipping
 from homebody_server.cohorts import Cohorts, PoissonCohorts, SeparatedCohorts
 from homebody_server.gathering import Gatherer, Plain
+from homebody_server.hosts import Hosts
 from homebody_server.noise_state import NoiseVault
 from homebody_server.release import Noise, Releaser
 from homebody_server.rounds import Observer, drive
@@ -142,7 +143,7 @@ def _train(
         learning_rate=spec.learning_rate_at,
         report_goal=spec.report_goal,
         clipping=_clipping(spec, state),
-        everybody=spec.secagg and len(set(hosts.values())) < len(hosts),
+        everybody=spec.secagg and len(hosts.nodes) < len(hosts),
     )
     return drive(
         gatherer,
@@ -158,7 +159,7 @@ def _train(
     )
 
 
-def _cohorts(spec: RunSpec, hosts: dict[int, int]) -> Cohorts:
+def _cohorts(spec: RunSpec, hosts: Hosts) -> Cohorts:
     if spec.mechanism == "blt" and spec.rounds:
         return SeparatedCohorts(
             hosts=hosts, cohort_size=spec.cohort_size, participation=spec.participation

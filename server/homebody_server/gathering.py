@@ -13,7 +13,8 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from homebody_privacy import messages
-from homebody_privacy.errors import IntegrityError, TooFewDevicesError
+from homebody_privacy.errors import TooFewDevicesError
+from homebody_server.hosts import Hosts, Register
 from homebody_server.release import Contribution
 from homebody_server.replies import Replies, devices_asked
 
@@ -28,7 +29,7 @@ class Gatherer(Protocol):
         """How nodes are reached; Flower's hooks take it."""
         ...
 
-    def enrol(self, devices: int) -> dict[int, int]:
+    def enrol(self, devices: int) -> Hosts:
         """Return the node of each of ``devices`` devices, once all are there.
 
         Raises:
@@ -63,7 +64,7 @@ class Plain:
     grid: Grid = field(repr=False)
     deadline_s: float
 
-    def enrol(self, devices: int) -> dict[int, int]:
+    def enrol(self, devices: int) -> Hosts:
         """Return the node of each of ``devices`` devices, once all are there."""
         return enrol(self.grid, devices, self.deadline_s)
 
@@ -97,7 +98,7 @@ def collect(
         time.sleep(_POLL_S)
 
 
-def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
+def enrol(grid: Grid, devices: int, deadline_s: float) -> Hosts:
     """Ask every node which devices it hosts, until all ``devices`` are there.
 
     Returns:
@@ -108,10 +109,10 @@ def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
         IntegrityError: If two nodes claim one device, or a number is outside the population: a
             device counted twice would break the bound on its contribution.
     """
-    hosts: dict[int, int] = {}
+    register = Register(devices)
     known: set[int] = set()
     end = time.monotonic() + deadline_s
-    while len(hosts) < devices:
+    while not register.complete:
         new = [node for node in grid.get_node_ids() if node not in known]
         asks = [
             Message(
@@ -125,13 +126,12 @@ def enrol(grid: Grid, devices: int, deadline_s: float) -> dict[int, int]:
         for reply in collect(grid, asks, deadline_s) if asks else []:
             node = reply.metadata.src_node_id
             known.add(node)
-            for device in _enrolment(reply):
-                add_host(hosts, device, node, devices)
-        if len(hosts) < devices:
+            register.add(_enrolment(reply), node)
+        if not register.complete:
             if time.monotonic() >= end:
                 raise TooFewDevicesError("the population was not complete at the deadline")
             time.sleep(_POLL_S)
-    return hosts
+    return register.hosts()
 
 
 def _enrolment(reply: Message) -> list[int]:
@@ -140,17 +140,3 @@ def _enrolment(reply: Message) -> list[int]:
         return messages.enrolled(reply.content.config_records[messages.ENROL])
     except (KeyError, ValueError):
         return []
-
-
-def add_host(hosts: dict[int, int], device: int, node: int, devices: int) -> None:
-    """Enter the node of one device of a population of ``devices``.
-
-    Raises:
-        IntegrityError: If the device has a node already, or is outside the population.
-    """
-    if device in hosts or not 0 <= device < devices:
-        raise IntegrityError(
-            "a device is enrolled twice or outside the population",
-            fix="give each device one host and a number below the population's size",
-        )
-    hosts[device] = node

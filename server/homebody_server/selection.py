@@ -59,8 +59,7 @@ def poisson_cohort(
         drawn = registered[words < np.uint64(int(sampling_rate * _FULL))]
     if len(drawn) <= cohort_cap:
         return drawn
-    lots = coins.words(len(drawn))  # a tie has probability 2**-64 per pair: order decides it
-    return np.sort(drawn[np.argsort(lots, kind="stable")[:cohort_cap]])
+    return drawn[least_lots(coins.words(len(drawn)), cohort_cap)]
 
 
 class SeparatedDraw:
@@ -120,10 +119,29 @@ class SeparatedDraw:
         rested = self._drawn - self._last >= self._participation.min_separation
         free = np.flatnonzero(rested & (self._joins < self._participation.max_rounds))
         lots = self._lots(self._drawn).words(len(free))
-        chosen = np.sort(free[np.argsort(lots, kind="stable")[: self._cohort_size]])
+        chosen = free[least_lots(lots, self._cohort_size)]
         self._last[chosen] = self._drawn
         self._joins[chosen] += 1
         return chosen
+
+
+def least_lots(lots: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.int64]:
+    """Return the places of the ``count`` least lots, ascending; of equal lots the first win.
+
+    As a stable sort would choose, without sorting: a cohort is a small part of a population.
+
+    Args:
+        lots: Uniform words, shape ``(n,)``. Secret.
+        count: How many, at least 1; all where there are fewer lots.
+    """
+    if count >= len(lots):
+        return np.arange(len(lots), dtype=np.int64)
+    # Some twice as many lots as are wanted lie below this bound; if too few do, all are looked at.
+    low = lots[lots < np.uint64(min(_FULL - 1, 2 * count * _FULL // len(lots)))]
+    last = np.partition(low if len(low) >= count else lots, count - 1)[count - 1]
+    below = np.flatnonzero(lots < last)
+    ties = np.flatnonzero(lots == last)  # two lots tie with probability 2**-64: order decides
+    return np.sort(np.concatenate((below, ties[: count - len(below)])))
 
 
 def _check_registered(registered: npt.NDArray[np.int64]) -> None:

@@ -27,8 +27,8 @@ from homebody_privacy.errors import IntegrityError, RoundVoidError, TooFewDevice
 from homebody_privacy.ledger_record import INTERRUPTED
 from homebody_privacy.messages import Invitation, StatisticName
 from homebody_privacy.stream import NoiseStream, derive_key
-from homebody_server.cohorts import by_node
 from homebody_server.gathering import Gatherer
+from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution, Releaser
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
@@ -37,6 +37,7 @@ from homebody_server.statistic_plan import StatisticPass
 from homebody_server.strategy import parameters_record
 
 _WORDS_AT_ONCE: Final = 1 << 25  # of replies that wait in memory: 128 MiB
+_DEVICES_AT_ONCE: Final = 1 << 17  # of a push in the clear: whoever watches sees how far it is
 _NOTHING: Final = np.zeros(1, np.float32)
 
 
@@ -81,7 +82,7 @@ class StatisticsStage:
     run: str
     key: bytes = field(repr=False)
     gatherer: Gatherer
-    hosts: Mapping[int, int] = field(repr=False)
+    hosts: Hosts = field(repr=False)
     spending: StatisticSpending
 
     @classmethod
@@ -91,7 +92,7 @@ class StatisticsStage:
         folder: RunFolder,
         *,
         gatherer: Gatherer,
-        hosts: Mapping[int, int],
+        hosts: Hosts,
         spending: StatisticSpending,
     ) -> "StatisticsStage":
         """Return the stage of a run in its folder.
@@ -227,21 +228,28 @@ class StatisticsStage:
         return sums
 
     def _asked(self, plan: StatisticPass, sent: Array, length: int) -> Iterator[list[Message]]:
-        """Give the messages of each group: as many devices as the sum of fits a word."""
-        everyone = np.array(sorted(self.hosts), np.int64)
-        groups = -(-len(everyone) // plan.lattice.max_devices)
-        nodes = sorted(set(self.hosts.values()))
+        """Give the messages of each group, some at a time where they are in the clear.
+
+        Of a secure sum a group is as many devices as the sum of fits a word.
+        """
+        everyone = self.hosts.devices
+        groups = -(-len(everyone) // plan.lattice.max_devices) if self.spec.secagg else 1
+        nodes = self.hosts.nodes
         shards = len(nodes) < len(everyone)
         arrays = parameters_record(sent)
         for group, devices in enumerate(np.array_split(everyone, groups)):
-            invited = by_node(devices.tolist(), self.hosts)
+            parts = self.hosts.by_node(devices)
+            invited = {node: part.tolist() for node, part in parts.items()}
             if self.spec.secagg and shards:  # whose devices are in a group is not for all to see
                 invited = {node: invited.get(node, []) for node in nodes}
             asked = [
                 self._message(plan, arrays, node, tuple(some), group)
                 for node, some in invited.items()
             ]
-            most = len(asked) if self.spec.secagg else max(1, _WORDS_AT_ONCE // length)
+            most = len(asked)
+            if not self.spec.secagg:
+                most = min(_WORDS_AT_ONCE // length, _DEVICES_AT_ONCE * most // len(devices))
+            most = max(1, most)
             yield from (asked[start : start + most] for start in range(0, len(asked), most))
 
     def _message(

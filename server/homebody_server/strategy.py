@@ -21,7 +21,7 @@ from homebody_privacy import messages
 from homebody_privacy.messages import Invitation
 from homebody_privacy.stream import NoiseStream
 from homebody_server.clipping_state import Clipping
-from homebody_server.cohorts import Cohorts, Coins, by_node
+from homebody_server.cohorts import Cohorts, Coins
 from homebody_server.figures import FigureRound
 from homebody_server.release import Contribution, Noise, Releaser
 from homebody_server.replies import Replies, devices_asked
@@ -102,10 +102,11 @@ class HomebodyStrategy(Strategy):
         """Draw the round's cohort and return one invitation for each node that hosts a part."""
         del config, grid
         drawn = self._cohorts.draw(server_round, self._streams.coins)
-        invited = by_node(drawn, self._cohorts.hosts)
+        hosts = self._cohorts.hosts
+        parts = hosts.by_node(drawn)
+        invited = {node: part.tolist() for node, part in parts.items()}
         if self._everybody:
-            nodes = sorted(set(self._cohorts.hosts.values()))
-            invited = {node: invited.get(node, []) for node in nodes}
+            invited = {node: invited.get(node, []) for node in hosts.nodes}
         asked = [
             Message(
                 RecordDict(
@@ -193,7 +194,7 @@ class HomebodyStrategy(Strategy):
             number=number,
             plan=plan,
             config_digest=self._config_digest,
-            hosts=dict(self._cohorts.hosts),
+            hosts=self._cohorts.hosts,
             deadline_s=self._deadline_s,
         )
 

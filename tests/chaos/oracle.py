@@ -26,6 +26,7 @@ from homebody_privacy.secagg.parameters import choose_parameters
 from homebody_privacy.secagg.reasons import VoidReason
 from homebody_server import flower_app
 from homebody_server.gathering import collect, enrol
+from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution
 from homebody_server.replies import Replies, asking_record, devices_asked, integers_of
 from homebody_server.run_folder import RunFolder, TrainState
@@ -90,7 +91,7 @@ class Scripted:
     present: Mapping[int, frozenset[int]]
     moved: Mapping[int, npt.NDArray[np.int64]]
 
-    def enrol(self, devices: int) -> dict[int, int]:
+    def enrol(self, devices: int) -> Hosts:
         """Return the node of each device."""
         return enrol(self.grid, devices, 5.0)
 

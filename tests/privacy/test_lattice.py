@@ -1,5 +1,7 @@
 """The grid: exact bounds in integers, truncation, overflow."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -58,9 +60,9 @@ def test_the_bound_check_is_exact_at_the_edge() -> None:
     assert lattice.is_within_bound(np.array([], dtype=np.int64))
 
 
-def test_squares_of_the_largest_sums_do_not_overflow() -> None:
+@pytest.mark.parametrize("devices", [2**15 - 1, 2**15, 62_500, 10**6, 2**37 - 1])
+def test_squares_of_the_largest_sums_do_not_overflow(devices: int) -> None:
     lattice = Lattice(1.0)
-    devices = lattice.max_devices
     largest = devices * 2**16
     many = np.full(4, largest // 2, dtype=np.int64)
     assert lattice.is_within_bound(many, devices)
@@ -68,8 +70,21 @@ def test_squares_of_the_largest_sums_do_not_overflow() -> None:
     assert not lattice.is_within_bound(many, devices)
 
 
-@pytest.mark.parametrize("devices", [0, -1, 2**15])
-def test_more_devices_than_fit_a_word_are_refused(devices: int) -> None:
+@given(
+    st.lists(st.integers(-(2**50), 2**50) | st.integers(-(2**33), 2**33), min_size=1, max_size=8),
+    st.integers(16, 20),
+    st.integers(-2, 2),
+)
+def test_the_bound_of_very_many_devices_is_exact(values: list[int], bits: int, off: int) -> None:
+    lattice = Lattice(1.0, bits)
+    squares = sum(value * value for value in values)
+    devices = max(1, (math.isqrt(squares) >> bits) + off)
+    expected = squares <= (devices << bits) ** 2
+    assert lattice.is_within_bound(np.array(values, np.int64), devices) is expected
+
+
+@pytest.mark.parametrize("devices", [0, -1, 2**37])
+def test_more_devices_than_a_float_counts_are_refused(devices: int) -> None:
     with pytest.raises(ValueError, match="devices"):
         Lattice(1.0).is_within_bound(np.zeros(1, dtype=np.int64), devices)
 

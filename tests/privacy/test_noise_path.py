@@ -26,6 +26,7 @@ from homebody_privacy.mechanisms import BltMechanism, GaussianMechanism, Mechani
 from homebody_privacy.stream import NoiseStream, derive_key, fresh_key
 from homebody_server.clipping_state import Clipping
 from homebody_server.figures import FigureRound
+from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution, Releaser
 from homebody_server.run_spec import MetricPlan
 from homebody_server.selection import SeparatedDraw, poisson_cohort
@@ -182,7 +183,7 @@ def figures(master: bytes) -> dict[str, float]:
         number=1,
         plan=MetricPlan(name="hit_rate", noise_multiplier=5.0, releases=1),
         config_digest="c" * 64,
-        hosts={0: 1},
+        hosts=Hosts.of({0: 1}),
         deadline_s=1.0,
     )
     return asked.release([], NoiseStream(derive_key(master, "figures", "hit_rate")))

@@ -5,13 +5,14 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from homebody_privacy.blt import Participation
 from homebody_privacy.stream import NoiseStream, derive_key
-from homebody_server.cohorts import PoissonCohorts, SeparatedCohorts, by_node
+from homebody_server.cohorts import PoissonCohorts, SeparatedCohorts
+from homebody_server.hosts import Hosts
 from homebody_server.selection import SeparatedDraw, poisson_cohort
 
 Devices = npt.NDArray[np.int64]
@@ -132,7 +133,7 @@ def test_what_cannot_be_drawn_is_refused(registered: list[int], size: int, match
         )
 
 
-HOSTS = {2: 7, 3: 8, 5: 7, 9: 1, 11: 8}  # numbers with gaps: not every device enrolled
+HOSTS = Hosts.of({2: 7, 3: 8, 5: 7, 9: 1, 11: 8})  # numbers with gaps: not every device enrolled
 
 
 def test_poisson_cohorts_toss_each_devices_own_coin() -> None:
@@ -152,15 +153,5 @@ def test_separated_cohorts_draw_enrolled_devices_alone() -> None:
     joins = Counter(device for cohort in drawn for device in cohort)
     assert set(joins) <= set(HOSTS)
     assert max(joins.values()) <= 2
-    resumed = SeparatedCohorts(hosts=dict(HOSTS), cohort_size=2, participation=part)
+    resumed = SeparatedCohorts(hosts=Hosts.of(HOSTS), cohort_size=2, participation=part)
     assert resumed.draw(3, lots).tolist() == drawn[2]
-
-
-@settings(max_examples=40)
-@given(st.dictionaries(st.integers(0, 50), st.integers(1, 6)), st.data())
-def test_each_device_is_asked_on_its_own_node(hosts: dict[int, int], data: st.DataObject) -> None:
-    drawn = data.draw(st.lists(st.sampled_from(sorted(hosts)), unique=True)) if hosts else []
-    found = by_node(sorted(drawn), hosts)
-    assert list(found) == sorted(found)
-    assert sorted(device for devices in found.values() for device in devices) == sorted(drawn)
-    assert all(hosts[device] == node for node, devices in found.items() for device in devices)

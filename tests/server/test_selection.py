@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from homebody_privacy.stream import NoiseStream, derive_key
-from homebody_server.selection import poisson_cohort
+from homebody_server.selection import least_lots, poisson_cohort
 
 Sizes = npt.NDArray[np.int64]
 
@@ -118,3 +118,22 @@ def test_a_cap_below_one_is_refused() -> None:
 def test_numbers_that_are_not_ascending_are_refused(numbers: list[int]) -> None:
     with pytest.raises(ValueError, match="ascending"):
         poisson_cohort(np.array(numbers, np.int64), 0.5, 3, coins(1))
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.integers(0, 3) | st.integers(0, 2**64 - 1), max_size=60),
+    st.integers(1, 70),
+)
+def test_the_least_lots_are_those_of_a_stable_sort(words: list[int], count: int) -> None:
+    lots = np.array(words, np.uint64)
+    by_sorting = np.sort(np.argsort(lots, kind="stable")[:count])
+    assert least_lots(lots, count).tolist() == by_sorting.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 30, 1000, 19_999])
+def test_the_least_of_many_lots_are_those_of_a_stable_sort(count: int) -> None:
+    lots = coins(1).words(20_000)
+    lots = np.where(lots % 7 == 0, lots & np.uint64(0xFF << 56), lots)  # some tie
+    by_sorting = np.sort(np.argsort(lots, kind="stable")[:count])
+    assert least_lots(lots, count).tolist() == by_sorting.tolist()

@@ -13,6 +13,7 @@ from homebody_models.statistics.start import gram_broadcast, start_parameters
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError, InvalidFileError
 from homebody_privacy.messages import STATISTICS
 from homebody_server.flower_app import run_rounds
+from homebody_server.hosts import Hosts
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import MetricPlan
 from homebody_server.spending import Charged
@@ -271,6 +272,6 @@ def test_a_stage_belongs_to_a_run_with_statistics(make_world: Builder) -> None:
             world.spec,
             world.folder,
             gatherer=None,  # type: ignore[arg-type]
-            hosts={},
+            hosts=Hosts.of({}),
             spending=None,  # type: ignore[arg-type]
         )

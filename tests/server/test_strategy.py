@@ -20,6 +20,7 @@ from homebody_privacy import messages
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.cohorts import PoissonCohorts
+from homebody_server.hosts import Hosts
 from homebody_server.release import Releaser
 from homebody_server.replies import integers_of
 from homebody_server.strategy import HomebodyStrategy, RoundStreams, parameters_record
@@ -150,7 +151,7 @@ def _strategy(
     return HomebodyStrategy(
         run="r",
         config_digest="d",
-        cohorts=PoissonCohorts(hosts=hosts, sampling_rate=rate, cohort_cap=cap),
+        cohorts=PoissonCohorts(hosts=Hosts.of(hosts), sampling_rate=rate, cohort_cap=cap),
         releaser=releaser,
         streams=RoundStreams(
             coins=lambda t: stream("coins", t),

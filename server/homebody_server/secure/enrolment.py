@@ -15,7 +15,7 @@ from homebody_privacy.envelope import EVERY_NODE, Refusal
 from homebody_privacy.errors import SealRefusedError, TooFewDevicesError
 from homebody_privacy.legs import ACTIONS, Announcement, Enrolment, Step
 from homebody_privacy.sealing import read_context, sign_plain
-from homebody_server.gathering import add_host
+from homebody_server.hosts import Hosts, Register
 from homebody_server.secure.courier import Exchange, Letter
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.pace import Pace
@@ -41,7 +41,7 @@ class Roll:
     """
 
     members: Mapping[int, Member] = field(repr=False)
-    hosts: Mapping[int, int] = field(repr=False)
+    hosts: Hosts = field(repr=False)
 
 
 class Enroller:
@@ -77,8 +77,7 @@ class Enroller:
             group_id=str(Step.ENROL),
         )
         self._members: dict[int, Member] = {}
-        self._hosts: dict[int, int] = {}
-        self._devices = announcement.devices
+        self._register = Register(announcement.devices)
 
     def run(self, deadline_s: float) -> Roll:
         """Return who is enrolled, once every device is.
@@ -88,14 +87,14 @@ class Enroller:
             IntegrityError: If two nodes claim one device, or a number is outside the population.
         """
         end = self._pace.clock() + deadline_s
-        while len(self._hosts) < self._devices:
+        while not self._register.complete:
             left = end - self._pace.clock()
             if left <= 0.0:
                 raise TooFewDevicesError("the population was not complete at the deadline")
             self._ask(node for node in self._grid.get_node_ids() if node not in self._members)
-            if len(self._hosts) < self._devices:
+            if not self._register.complete:
                 self._pace.sleep(min(_LOOK_S, left))
-        return Roll(members=self._members, hosts=self._hosts)
+        return Roll(members=self._members, hosts=self._register.hosts())
 
     def _ask(self, nodes: Iterable[int]) -> None:
         letters = dict.fromkeys(nodes, self._letter)
@@ -112,8 +111,7 @@ class Enroller:
             member, devices = self._opened(flower_node, reply)
         except SealRefusedError:
             return False
-        for device in devices:
-            add_host(self._hosts, device, flower_node, self._devices)
+        self._register.add(devices, flower_node)
         self._members[flower_node] = member
         return True
 

@@ -18,6 +18,7 @@ from homebody_privacy import messages
 from homebody_privacy.identity import RecipientKey
 from homebody_privacy.legs import Announcement, Step
 from homebody_privacy.replay import ReplayCache
+from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution
 from homebody_server.replies import asking_record
 from homebody_server.secure.enrolment import Enroller, Roll
@@ -89,9 +90,9 @@ class Secure:
         self._replays = replays
         self._deadline_s = deadline_s
         self._pace = pace
-        self._roll = Roll(members={}, hosts={})
+        self._roll = Roll(members={}, hosts=Hosts.of({}))
 
-    def enrol(self, devices: int) -> dict[int, int]:
+    def enrol(self, devices: int) -> Hosts:
         """Return the node of each of ``devices`` devices, once all are there."""
         facts, box = self._facts, self._box(number=0, model_sha256="")
         announcement = Announcement(
@@ -111,7 +112,7 @@ class Secure:
             self._roll = enroller.run(self._deadline_s)
         finally:
             self._replays.close_session(facts.run, box.topic.session)
-        return dict(self._roll.hosts)
+        return self._roll.hosts
 
     def gather(self, asked: Sequence[Message], length: int) -> list[Contribution]:
         """Return the sum over those who stayed; nothing where nobody is asked. Secret.
