@@ -6,12 +6,13 @@ from types import MappingProxyType
 
 from homebody_models.core_tower import CoreTower
 from homebody_models.interactions import Catalog
+from homebody_models.logistic_factorization import LogisticFactorization
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender
 from homebody_models.two_tower import TwoTower
 
-NAMES = ("two-tower", "matrix-factorization", "popularity")
+NAMES = ("two-tower", "matrix-factorization", "logistic-factorization", "popularity")
 """Models a person can choose."""
 
 CORE = "core-tower"
@@ -59,5 +60,7 @@ class ModelSpec:
                 return CoreTower(len(catalog), **self.options)  # type: ignore[arg-type]  # checked by the class
             case "matrix-factorization":
                 return MatrixFactorization(len(catalog), **self.options)  # type: ignore[arg-type]  # checked by the class
+            case "logistic-factorization":
+                return LogisticFactorization(len(catalog), **self.options)  # type: ignore[arg-type]  # checked by the class
             case _:
                 return Popularity(len(catalog), **self.options)

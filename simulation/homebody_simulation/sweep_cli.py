@@ -35,7 +35,10 @@ def sweep(
         str, typer.Option(help="Noise seeds: how many (0, 1, ...), or which, with commas.")
     ] = "3",
     model: Annotated[
-        str, typer.Option(help="two-tower, matrix-factorization, popularity; with commas.")
+        str,
+        typer.Option(
+            help="two-tower, matrix-factorization, logistic-factorization, popularity; with commas."
+        ),
     ] = "two-tower",
     mechanism: Annotated[
         str | None, typer.Option(help="blt, gaussian or both with a comma, not the config's.")

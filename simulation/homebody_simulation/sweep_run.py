@@ -87,7 +87,8 @@ def sweep(  # noqa: PLR0913 - one keyword an option of the command
         config: The privacy config; without a valid one nothing trains.
         epsilon: User-level epsilons; None trains without differential privacy.
         seeds: Noise seeds, or how many: 0, 1, ...
-        model: ``two-tower``, ``matrix-factorization`` or ``popularity``, or some of them.
+        model: ``two-tower``, ``matrix-factorization``, ``logistic-factorization`` or
+            ``popularity``, or some of them.
         mechanism: ``blt``, ``gaussian`` or both; None for the config's.
         recipe: ``statistics``, ``rounds``, ``both``, or some of them; None for the config's.
         rounds: Rounds of each run, at most the config's; None for as many.

@@ -9,6 +9,7 @@ import pytest
 from homebody_models.core_tower import CoreTower
 from homebody_models.draws import Draws
 from homebody_models.local_recency import LocalRecency
+from homebody_models.logistic_factorization import LogisticFactorization
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
 from homebody_models.ranking import Ranker
@@ -25,11 +26,14 @@ TRAINED: dict[str, Recommender] = {
     "two-tower with content": TwoTower(ITEMS, _PARITY, content=True, dim=8, init_scale=1.0),
     "core-tower": CoreTower(ITEMS, dim=ITEMS, cuts=8, sharpness=1.0, hidden=False),
     "matrix-factorization": MatrixFactorization(ITEMS, dim=8),
+    "logistic-factorization": LogisticFactorization(ITEMS, dim=8),
     "popularity": Popularity(ITEMS),
 }
 PERSONAL = {name: model for name, model in TRAINED.items() if name != "popularity"}
 ALL = TRAINED | {"local-recency": LocalRecency(n_items=ITEMS)}
 
+# What averages local passes sends a change, which is no gradient of its first loss.
+STEPPING = {name: model for name, model in TRAINED.items() if name != "logistic-factorization"}
 LEARNING = {name: model for name, model in PERSONAL.items() if not model.layout.frozen}
 
 every_model = pytest.mark.parametrize("model", ALL.values(), ids=ALL.keys())
@@ -106,7 +110,7 @@ def test_gradient_has_the_size_of_what_is_trained_and_leaves_the_parameters(
     assert np.array_equal(flat, before)
 
 
-@every_trained_model
+@pytest.mark.parametrize("model", STEPPING.values(), ids=STEPPING.keys())
 @pytest.mark.parametrize("seed", range(5))
 def test_a_small_step_down_the_gradient_lowers_the_loss(model: Recommender, seed: int) -> None:
     flat = _start(model, seed)
