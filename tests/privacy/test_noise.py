@@ -14,6 +14,7 @@ from scipy.stats import chi2, kstest, norm
 from homebody_privacy.noise import (
     LEAST_TAU,
     MOST_TAU,
+    blocks,
     epsilon_excess,
     rejection,
     rounded_gaussian,
@@ -173,6 +174,23 @@ def test_proposal_times_acceptance_is_the_gaussian_density_everywhere(mantissa: 
     log_density = -(((block + inside) * width) ** 2) / 2
     accepted = 1.0 - rejection(stairs, block, inside)
     assert np.allclose(accepted, np.exp(log_density - log_height), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("mantissa", [0.5, 0.6, 0.75, 0.999])
+def test_the_tables_that_save_time_change_no_draw(mantissa: float) -> None:
+    stairs = staircase(mantissa)
+    around = np.concatenate(
+        [stairs.edges - np.uint64(1), stairs.edges, stairs.edges + np.uint64(1)]
+    )
+    ends = np.array([0, 1, 2**64 - 2, 2**64 - 1, int(stairs.far) - 1, int(stairs.far)], np.uint64)
+    ranges = np.arange(1 << 13, dtype=np.uint64) << np.uint64(51)
+    words = np.concatenate([around, ends, ranges, ranges - np.uint64(1)])
+    assert (blocks(stairs, words) == np.searchsorted(stairs.edges, words, side="right")).all()
+    every = np.arange(stairs.edges.size + 1)
+    last_place = np.full(every.size, 1 - 2.0**-54)
+    least = (rejection(stairs, every, last_place) * 2.0**64).astype(np.uint64)
+    assert (stairs.certain >= least).all()  # no draw is kept that the exponential would reject
+    assert (stairs.certain < least + least // np.uint64(2) + np.uint64(2**50)).all()
 
 
 @settings(max_examples=20)
