@@ -6,7 +6,7 @@ their sum. Integers add up the same in any order, so the grouping does not chang
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,7 +58,7 @@ class Host:
     config_digest: str = field(init=False)
     model: Recommender
     histories: Interactions = field(repr=False)
-    devices: frozenset[int] = field(repr=False)
+    devices: Collection[int] = field(repr=False)
     example_key: bytes = field(repr=False)
     record_key: bytes | None = field(repr=False)
     lattice: Lattice
@@ -116,16 +116,16 @@ class Host:
         return self.participation.join_many(np.array(devices, np.int64), allowance, number, model)
 
 
-def shard(devices: int, part: int, parts: int) -> frozenset[int]:
+def shard(devices: int, part: int, parts: int) -> range:
     """Return the devices of one part of a population dealt out in turn.
 
     Examples:
-        >>> sorted(shard(7, part=1, parts=3))
+        >>> list(shard(7, part=1, parts=3))
         [1, 4]
     """
     if not 0 <= part < parts:
         raise ValueError(f"part must be in 0..{parts - 1}, got {part}")
-    return frozenset(range(part, devices, parts))
+    return range(part, devices, parts)
 
 
 def open_host(run_config: Mapping[str, Setting], node_config: Mapping[str, Setting]) -> Host:

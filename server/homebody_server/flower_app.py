@@ -23,8 +23,9 @@ from homebody_server.clipping_state import Clipping
 from homebody_server.cohorts import Cohorts, PoissonCohorts, SeparatedCohorts
 from homebody_server.gathering import Gatherer, Plain
 from homebody_server.hosts import Hosts
+from homebody_server.noise_ahead import NoiseAhead
 from homebody_server.noise_state import NoiseVault
-from homebody_server.release import Noise, Releaser
+from homebody_server.release import Releaser
 from homebody_server.rounds import Observer, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
@@ -32,6 +33,7 @@ from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.opening import secure_gatherer
 from homebody_server.secure.pace import Pace
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
+from homebody_server.stages import LOOKS, MESSAGES, NOISE, STATISTICS, Stages
 from homebody_server.statistic_files import StatisticFiles
 from homebody_server.statistics_stage import StatisticsStage
 from homebody_server.strategy import HomebodyStrategy, RoundStreams
@@ -48,11 +50,13 @@ the run's own."""
 class _RoundNoise:
     """Noise of one round, keyed for it alone."""
 
-    mechanism: Mechanism
-    key: bytes
+    ahead: NoiseAhead
+    number: int
+    stages: Stages
 
     def noise(self, dim: int) -> npt.NDArray[np.int64]:
-        return self.mechanism.noise(dim, NoiseStream(self.key))
+        with self.stages.of(NOISE):
+            return self.ahead.noise(self.number, dim)
 
 
 def run_rounds(
@@ -62,6 +66,7 @@ def run_rounds(
     *,
     home: Path | None = None,
     pace: Pace | None = None,
+    stages: Stages | None = None,
 ) -> TrainState:
     """Run what is left of the run in ``folder`` and return its last state.
 
@@ -71,6 +76,7 @@ def run_rounds(
         observe: Called with each release; with 0 for the model that statistics led to.
         home: Folder of the server app's identity, for sealed sessions; None for the run's own.
         pace: Time and patience of sealed sessions.
+        stages: Where the time goes is added up here.
 
     Raises:
         HomebodyError: Whatever stopped the run; what was released before stands.
@@ -101,7 +107,7 @@ def run_rounds(
         if spec.secagg:
             own = AggregatorHome.open(home or folder.aggregator_folder)
             gatherer = stack.enter_context(secure_gatherer(grid, folder, spec, own, pace))
-        return _train(gatherer, folder, spec, spending, observe)
+        return _train(gatherer, folder, spec, spending, observe, stages or Stages())
 
 
 def _train(
@@ -110,15 +116,19 @@ def _train(
     spec: RunSpec,
     spending: Charged | Uncharged,
     observe: Observer,
+    stages: Stages,
 ) -> TrainState:
-    hosts = gatherer.enrol(spec.devices)
+    with stages.of(MESSAGES):
+        hosts = gatherer.enrol(spec.devices)
     spending.start()
     state = folder.load_state()
     if spec.statistics:
         stage = StatisticsStage.of(spec, folder, gatherer=gatherer, hosts=hosts, spending=spending)
-        state = stage.finish()
+        with stages.of(STATISTICS):
+            state = stage.finish()
         if state.next_round == 1:
-            observe(0, state.parameters.copy())
+            with stages.of(LOOKS):
+                observe(0, state.parameters.copy())
     key = folder.read_key()
     mechanism = spec.mechanism_for(spec.trained_size) if spec.rounds else NoNoise(spec.lattice)
     releaser = Releaser(
@@ -133,30 +143,39 @@ def _train(
         frozen=spec.frozen_size,
     )
     releaser.restore(dict(state.optimizer))
-    strategy = HomebodyStrategy(
-        run=spec.run_id or folder.name,
-        config_digest=spec.config_digest,
-        cohorts=_cohorts(spec, hosts),
-        releaser=releaser,
-        streams=_streams(key, mechanism),
-        deadline_s=spec.deadline_s,
-        learning_rate=spec.learning_rate_at,
-        report_goal=spec.report_goal,
-        clipping=_clipping(spec, state),
-        everybody=spec.secagg and len(hosts.nodes) < len(hosts),
-    )
-    return drive(
-        gatherer,
-        strategy,
-        releaser=releaser,
-        first_round=state.next_round,
+    vault = _restored(folder, key, mechanism, state.next_round - 1)
+    with NoiseAhead(
+        mechanism,
+        lambda number: derive_key(key, "noise", number),
+        dim=spec.trained_size,
         rounds=spec.rounds,
-        spending=spending,
-        keep_noise=_noise_keeper(folder, key, mechanism, state.next_round - 1),
-        save=folder.save_state,
-        observe=observe,
-        interrupted=spec.runtime == "deploy" and spending.is_open(state.next_round),
-    )
+    ) as ahead:
+        strategy = HomebodyStrategy(
+            run=spec.run_id or folder.name,
+            config_digest=spec.config_digest,
+            cohorts=_cohorts(spec, hosts),
+            releaser=releaser,
+            streams=_streams(key, ahead, stages),
+            deadline_s=spec.deadline_s,
+            learning_rate=spec.learning_rate_at,
+            report_goal=spec.report_goal,
+            clipping=_clipping(spec, state),
+            everybody=spec.secagg and len(hosts.nodes) < len(hosts),
+        )
+        if state.next_round <= spec.rounds:
+            ahead.begin(state.next_round)
+        return drive(
+            gatherer,
+            strategy,
+            releaser=releaser,
+            numbers=range(state.next_round, spec.rounds + 1),
+            spending=spending,
+            keep_noise=_noise_keeper(vault, ahead),
+            save=folder.save_state,
+            observe=observe,
+            interrupted=spec.runtime == "deploy" and spending.is_open(state.next_round),
+            stages=stages,
+        )
 
 
 def _cohorts(spec: RunSpec, hosts: Hosts) -> Cohorts:
@@ -171,18 +190,15 @@ def _cohorts(spec: RunSpec, hosts: Hosts) -> Cohorts:
     )
 
 
-def _streams(key: bytes, mechanism: Mechanism) -> RoundStreams:
+def _streams(key: bytes, ahead: NoiseAhead, stages: Stages) -> RoundStreams:
     """Return the run's streams; every round and use has a key of its own."""
 
     def stream(*labels: str | int) -> NoiseStream:
         return NoiseStream(derive_key(key, *labels))
 
-    def noise(number: int) -> Noise:
-        return _RoundNoise(mechanism, derive_key(key, "noise", number))
-
     return RoundStreams(
         coins=lambda number: stream("coins", number),
-        noise=noise,
+        noise=lambda number: _RoundNoise(ahead, number, stages),
         counts=lambda number: stream("counts", number),
         figures=lambda purchase: stream("figures", purchase),
     )
@@ -199,27 +215,29 @@ def _clipping(spec: RunSpec, state: TrainState) -> Clipping | None:
     )
 
 
-def _noise_keeper(
-    folder: RunFolder, key: bytes, mechanism: Mechanism, done: int
-) -> Callable[[int], None]:
-    """Restore correlated noise to after round ``done``; return what keeps it after each round."""
+def _restored(folder: RunFolder, key: bytes, mechanism: Mechanism, done: int) -> NoiseVault | None:
+    """Restore correlated noise to after round ``done``; return where its state is kept."""
     if not mechanism.state():
-        return lambda _: None
+        return None
     vault = NoiseVault(folder.noise_folder, folder.name, derive_key(key, "noise-state"))
     if done:
         mechanism.restore(vault.recall(done))
-
-    def keep(number: int) -> None:
-        vault.keep(number, mechanism.state())
-
-    return keep
+    return vault
 
 
-def build_server_app(observe: Observer | None = None) -> ServerApp:
+def _noise_keeper(vault: NoiseVault | None, ahead: NoiseAhead) -> Callable[[int], None]:
+    """Return what keeps the noise's state after each round: that of the noise that was used."""
+    if vault is None:
+        return lambda _: None
+    return lambda number: vault.keep(number, ahead.state_after(number))
+
+
+def build_server_app(observe: Observer | None = None, stages: Stages | None = None) -> ServerApp:
     """Return the ServerApp; ``observe`` sees each released model and changes nothing.
 
     Args:
         observe: Called with round and released parameters, in the process of the ServerApp.
+        stages: Where the time goes is added up here.
     """
     server = ServerApp()
 
@@ -230,7 +248,7 @@ def build_server_app(observe: Observer | None = None) -> ServerApp:
         outcome: dict[str, object]
         try:
             home = Path(named) if named else None
-            state = run_rounds(grid, folder, observe or _nobody, home=home)
+            state = run_rounds(grid, folder, observe or _nobody, home=home, stages=stages)
             outcome = {"ended": "finished", "rounds": state.next_round - 1}
         except HomebodyError as error:
             outcome = {

@@ -19,6 +19,7 @@ from homebody_server.gathering import Gatherer
 from homebody_server.release import Releaser
 from homebody_server.run_folder import TrainState
 from homebody_server.run_spec import MetricPlan
+from homebody_server.stages import CHECKPOINT, LEDGER, LOOKS, MESSAGES, STEP, Stages
 from homebody_server.strategy import HomebodyStrategy, parameters_record
 
 _GOAL: Final = "report-goal"
@@ -63,15 +64,15 @@ def drive(
     strategy: HomebodyStrategy,
     *,
     releaser: Releaser,
-    first_round: int,
-    rounds: int,
+    numbers: range,
     spending: Spending,
     keep_noise: Callable[[int], None],
     save: Callable[[TrainState], None],
     observe: Observer,
     interrupted: bool = False,
+    stages: Stages | None = None,
 ) -> TrainState:
-    """Run rounds ``first_round`` to ``rounds`` and return the last state.
+    """Run rounds and return the last state.
 
     A round that was charged and not released is run again with the same coins and the same noise:
     one release, one charge. Where devices are real it is void instead: who was asked once may not
@@ -80,51 +81,66 @@ def drive(
     Args:
         gatherer: How contributions come together.
         strategy: Whom to ask and what to make of the answers.
-        releaser: The model, restored to the state before ``first_round``.
-        first_round: Round to start with, from 1.
-        rounds: Last round; 0 for none.
+        releaser: The model, restored to the state before the first of these rounds.
+        numbers: The rounds, from 1; may be empty.
         spending: Charges; raises to stop the run before a round.
         keep_noise: Keeps the mechanism's state after a round durably; called before its release.
         save: Keeps a state durably.
         observe: Called with each released model. Nothing in the run depends on it.
-        interrupted: Count ``first_round`` as void: it was opened, and cut short.
+        interrupted: Count the first of them as void: it was opened, and cut short.
+        stages: Where the time goes is added up here.
 
     Raises:
         BudgetExhaustedError: Before the round or figure that would pass the ceiling.
     """
-    spending.start()
-    state = _state(first_round, releaser, strategy, void=None)
+    stages = stages or Stages()
+    with stages.of(LEDGER):
+        spending.start()
+    state = _state(numbers.start, releaser, strategy, void=None)
     figures = _Figures(gatherer, strategy, spending)
-    figures.release(state)
-    for number in range(first_round, rounds + 1):
-        spending.open(number)
-        void = INTERRUPTED if interrupted and number == first_round else None
+    with stages.of(MESSAGES):
+        figures.release(state)
+    for number in numbers:
+        with stages.of(LEDGER):
+            spending.open(number)
+        void = INTERRUPTED if interrupted and number == numbers.start else None
         if void is not None:
             strategy.pass_over(number)
         else:
-            asked = strategy.configure_train(
-                number, parameters_record(state.parameters), ConfigRecord(), gatherer.grid
-            )
-            void = _run_round(gatherer, strategy, number, asked)
-        keep_noise(number)
-        state = _state(number + 1, releaser, strategy, void=void)
-        save(state)
-        spending.close(state)
-        observe(number, state.parameters.copy())
-        figures.release(state)
+            with stages.of(MESSAGES):
+                asked = strategy.configure_train(
+                    number, parameters_record(state.parameters), ConfigRecord(), gatherer.grid
+                )
+            void = _run_round(gatherer, strategy, number, asked, stages)
+        with stages.of(CHECKPOINT):
+            keep_noise(number)
+            state = _state(number + 1, releaser, strategy, void=void)
+            save(state)
+        with stages.of(LEDGER):
+            spending.close(state)
+        with stages.of(LOOKS):
+            observe(number, state.parameters.copy())
+        with stages.of(MESSAGES):
+            figures.release(state)
     return state
 
 
 def _run_round(
-    gatherer: Gatherer, strategy: HomebodyStrategy, number: int, asked: list[Message]
+    gatherer: Gatherer,
+    strategy: HomebodyStrategy,
+    number: int,
+    asked: list[Message],
+    stages: Stages,
 ) -> str | None:
     """Gather and release a round; return why it was void, or None."""
     try:
-        contributions = gatherer.gather(asked, strategy.length)
+        with stages.of(MESSAGES):
+            contributions = gatherer.gather(asked, strategy.length)
     except RoundVoidError as error:
         strategy.pass_over(number)
         return str(error.reason)
-    return _GOAL if strategy.release(number, contributions) is None else None
+    with stages.of(STEP):
+        return _GOAL if strategy.release(number, contributions) is None else None
 
 
 def _state(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from homebody_privacy.protection import Mechanism, Recipe
-from homebody_simulation.request import Request, Runtime
+from homebody_simulation.request import EngineName, Request, Runtime
 from homebody_simulation.simulate import SimulatedRun
 from homebody_simulation.simulate import simulate as carry_out
 
@@ -22,6 +22,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
     secagg: bool | None = None,
     recipe: Recipe | None = None,
     refit: bool = False,
+    engine: EngineName = "auto",
+    threads: int | None = None,
     name: str | None = None,
     runs: Path | str = "runs",
     **options: object,
@@ -35,7 +37,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             a laboratory reference.
         rounds: Rounds, at most the config's; None for as many.
         cohort: Expected devices a round; None for the config's.
-        model: ``two-tower``, ``matrix-factorization`` or ``popularity``.
+        model: ``two-tower``, ``matrix-factorization``, ``logistic-factorization`` or
+            ``popularity``.
         runtime: ``cohort`` in this process, ``ray`` on Flower's simulation runtime.
         mechanism: ``blt`` or ``gaussian``; None for the config's.
         seed: Keys everything random, noise included; the model may then not be published.
@@ -43,6 +46,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             ``cohort`` does not, ``ray`` does.
         recipe: ``statistics``, ``rounds`` or ``both``; None for the config's.
         refit: Train on all but the last event: no item is held back to judge or choose by.
+        engine: What trains the devices; ``auto`` chooses.
+        threads: Threads of an engine; None for one a processor.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
         options: Options of the data set's loader, such as ``devices`` of ``synthetic``.
@@ -65,6 +70,8 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             secagg=secagg,
             recipe=recipe,
             refit=refit,
+            engine=engine,
+            threads=threads,
             name=name,
             runs=Path(runs),
         )

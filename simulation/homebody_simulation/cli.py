@@ -16,6 +16,7 @@ from homebody_simulation.run_options import (
     Config,
     Data,
     Devices,
+    EngineChoice,
     Epsilon,
     ItemKind,
     MechanismName,
@@ -23,6 +24,7 @@ from homebody_simulation.run_options import (
     Output,
     RecipeName,
     Rounds,
+    Threads,
     check_output,
     parse_epsilon,
 )
@@ -59,6 +61,8 @@ def simulate(
             show_default=False,
         ),
     ] = None,
+    engine: EngineChoice = "auto",
+    threads: Threads = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     resume: Annotated[
         str | None,
@@ -91,6 +95,8 @@ def simulate(
         runtime=runtime,  # type: ignore[arg-type]  # checked by Request
         seed=seed,
         secagg=secagg,
+        engine=engine,  # type: ignore[arg-type]  # checked by Request
+        threads=threads,
         name=name,
         runs=runs,
     )

@@ -143,6 +143,7 @@ def _command(prepared: Prepared) -> str:
         "runtime": request.runtime,
         "model": request.model,
         "seed": request.seed,
+        "engine": None if request.engine == "auto" else request.engine,
         **{name: request.options.get(name) for name in ("devices", "items", "on_bad")},
         "config": prepared.folder.config_file,
     }

@@ -21,7 +21,7 @@ def host_of(prepared: Prepared) -> Host:
         config=prepared.config,
         model=prepared.model,
         histories=prepared.histories,
-        devices=frozenset(range(prepared.spec.devices)),
+        devices=range(prepared.spec.devices),
         example_key=derive_key(key, "device-examples"),
         record_key=derive_key(key, "device-records"),
         lattice=prepared.spec.lattice,

@@ -13,6 +13,9 @@ from homebody_privacy.protection import Mechanism, Recipe
 
 Runtime = Literal["cohort", "ray", "deploy"]
 
+EngineName = Literal["auto", "reference", "numba", "torch", "triton"]
+"""What trains the devices of a simulated node."""
+
 RECIPES: Final[tuple[Recipe, ...]] = get_args(Recipe)
 """How a run may train."""
 
@@ -50,6 +53,8 @@ class Request:
             it has no statistics or the model is none of theirs.
         refit: Train on all but the last event, with settings fixed beforehand: no item is held
             back to judge by, so that the run asks no figure about lists and chooses nothing.
+        engine: What trains the devices of a simulation; ``auto`` chooses by model and length.
+        threads: Threads an engine uses; None for one a processor. No result depends on it.
     """
 
     data: str = "complete-journey"
@@ -69,6 +74,8 @@ class Request:
     secagg: bool | None = None
     recipe: Recipe | None = None
     refit: bool = False
+    engine: EngineName = "auto"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.
@@ -92,6 +99,10 @@ class Request:
         self._check_recipe()
         check_seed(self.runtime, self.seed)
         self._check_runtime()
+        if self.engine not in get_args(EngineName):
+            raise UsageError(f"--engine must be one of {', '.join(get_args(EngineName))}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads must be at least 1, got {self.threads}")
         if not 0.0 < self.deadline_s < float("inf"):
             raise UsageError(f"--deadline must be greater than 0, got {self.deadline_s}")
         if self.name is not None and not _NAME.fullmatch(self.name):

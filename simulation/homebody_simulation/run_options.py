@@ -18,13 +18,26 @@ Rounds = Annotated[int | None, typer.Option(help="Rounds; at most dp.rounds.")]
 Cohort = Annotated[
     int | None, typer.Option(help="Expected devices a round, instead of dp.cohort_size.")
 ]
-Model = Annotated[str, typer.Option(help="two-tower, matrix-factorization or popularity.")]
+Model = Annotated[
+    str,
+    typer.Option(help="two-tower, matrix-factorization, logistic-factorization or popularity."),
+]
 MechanismName = Annotated[
     str | None, typer.Option(help="blt or gaussian, instead of dp.mechanism.")
 ]
 RecipeName = Annotated[
     str | None,
     typer.Option("--recipe", help="statistics, rounds or both, instead of the config's."),
+]
+EngineChoice = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="What trains the devices: reference (one after another), numba, torch, triton, auto.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads of an engine; one a processor if left out.")
 ]
 Config = Annotated[Path, typer.Option(help="The privacy config.")]
 Devices = Annotated[int | None, typer.Option(help="synthetic: number of devices.")]

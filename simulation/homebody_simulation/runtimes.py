@@ -6,6 +6,7 @@ The apps are the same; only who carries the messages differs.
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from flwr.app import Context, RecordDict
@@ -15,6 +16,11 @@ from homebody_client.host import Host, shard
 from homebody_client.node_app import NodeOpener
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
+from homebody_server.run_spec import RunSpec
+from homebody_server.stages import DEVICES, Stages
+from homebody_simulation.cohort.choice import engine_of
+from homebody_simulation.cohort.reference import ReferenceEngine
+from homebody_simulation.cohort.shard import CohortShard
 from homebody_simulation.cost import Answered, Meter, metered
 from homebody_simulation.deploy_run import run_deploy
 from homebody_simulation.grid import CohortGrid, app_cohort
@@ -24,53 +30,95 @@ from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
 
 _SHARDS: Final = 16
+_HOSTS: Final = 4096  # kept ready; more are opened again when a message needs them
 
 
-def run(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
+def run(
+    prepared: Prepared,
+    observe: Observer,
+    answered: Answered | None = None,
+    stages: Stages | None = None,
+) -> Meter:
     """Train until the run ends, whatever ends it; the outcome stands in the run's folder.
 
     Args:
         prepared: The run.
         observe: Called with each release that is seen.
         answered: Told how many devices answered a statistic, where that can be seen.
+        stages: Where the time goes is added up here, where that can be seen.
 
     Returns:
         What the devices' part cost; empty where the runtime cannot measure it.
     """
     if prepared.request.runtime == "cohort":
-        return run_cohort(prepared, observe, answered)
+        return run_cohort(prepared, observe, answered, stages)
     return (run_ray if prepared.request.runtime == "ray" else run_deploy)(prepared, observe)
 
 
-def run_cohort(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
-    """Run both apps in this process: one node a device, or shards of devices for statistics.
+def run_cohort(
+    prepared: Prepared,
+    observe: Observer,
+    answered: Answered | None = None,
+    stages: Stages | None = None,
+    *,
+    apart: bool | None = None,
+) -> Meter:
+    """Run both apps in this process: one node a device, or shards that an engine trains at once.
 
-    What a shard answers is the sum of its devices, so that statistics of a large population need
-    no array of each device. Rounds alone keep the devices apart, and the server bounds each reply:
-    an audit sees then what one device can add.
+    What a shard answers is the sum of its devices, each bounded on its own, so that a large
+    population needs no message, no array and no object of each device. A secure sum keeps the
+    devices apart, and so do short runs of rounds alone: the server then bounds each reply, and an
+    audit sees what one device can add. The sums are the same either way.
+
+    Args:
+        prepared: The run.
+        observe: Called with each release that is seen.
+        answered: Told how many devices answered a statistic.
+        stages: Where the time goes is added up here.
+        apart: Whether each device has a node of its own; None decides as above.
     """
-    devices = prepared.spec.devices
-    apart = prepared.spec.secagg or not prepared.spec.statistics
-    nodes = devices if apart else min(devices, _SHARDS)
+    spec, stages = prepared.spec, stages or Stages()
     meter = Meter()
-    with own_records(prepared, host_of(prepared)) as everyone:
+    with own_records(prepared, host_of(prepared)) as plain:
+        everyone = with_engine(prepared, plain)
+        if apart is None:
+            apart = spec.secagg or (everyone.engine is None and not spec.statistics)
+        nodes = spec.devices if apart else min(spec.devices, _SHARDS)
 
+        @lru_cache(maxsize=_HOSTS)
         def host(number: int) -> Host:
-            return replace(everyone, devices=shard(devices, number, nodes))
+            return replace(everyone, devices=shard(spec.devices, number, nodes))
 
         app = build_client_app(
             lambda context: host(_number(context)),
-            node=_sealed(prepared, host) if prepared.spec.secagg else None,
+            node=_sealed(prepared, host) if spec.secagg else None,
             shielded=False,
         )
         grid = CohortGrid(
-            metered(app_cohort(app), meter, answered=answered),
+            stages.timed(DEVICES, metered(app_cohort(app), meter, answered=answered)),
             {1 + i: {"partition-id": i, "num-partitions": nodes} for i in range(nodes)},
             {RUN_FOLDER: str(prepared.folder.path)},
         )
         context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})
-        build_server_app(observe)(grid=grid, context=context)
+        build_server_app(observe, stages)(grid=grid, context=context)
     return meter
+
+
+def with_engine(prepared: Prepared, host: Host) -> Host:
+    """Give a host the engine of a run; none where its devices answer one after another."""
+    request = prepared.request
+    engine = engine_of(
+        host, request.engine, answers=answers(prepared.spec), threads=request.threads
+    )
+    if isinstance(engine, ReferenceEngine):
+        return host
+    return replace(host, engine=CohortShard(host, engine))
+
+
+def answers(spec: RunSpec) -> int:
+    """Return how many times a device is expected to answer in a run: rounds, and all else."""
+    everybody = len(spec.statistics) + sum(len(spec.figure_rounds(one)) for one in spec.metrics)
+    return spec.rounds * spec.cohort_size + everybody * spec.devices
 
 
 def _number(context: Context) -> int:

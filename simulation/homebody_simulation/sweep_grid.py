@@ -182,6 +182,7 @@ class Grid:
             mechanism=point.mechanism,
             recipe=point.recipe,
             seed=point.seed,
+            threads=1,  # the points already share the cores
             name=point.name,
             runs=runs,
         )

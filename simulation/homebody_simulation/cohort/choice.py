@@ -12,29 +12,30 @@ from typing import Final
 from homebody_client.host import Host
 from homebody_models.recommender import Recommender
 from homebody_privacy.errors import MissingExtraError, UsageError
-from homebody_simulation.cohort.engine import Engine, EngineName
+from homebody_simulation.cohort.engine import Engine
 from homebody_simulation.cohort.kernel import Kernel
 from homebody_simulation.cohort.kernel_engine import KernelEngine
 from homebody_simulation.cohort.reference import ReferenceEngine
+from homebody_simulation.request import EngineName
 
-FEW_TRAININGS: Final = 20_000
-"""Devices trained in a run, each round counted, below which ``auto`` compiles nothing."""
+FEW_ANSWERS: Final = 20_000
+"""Answers of devices in a run, below which ``auto`` compiles nothing."""
 
 
-def engine_of(host: Host, name: EngineName, *, trainings: int, threads: int | None) -> Engine:
+def engine_of(host: Host, name: EngineName, *, answers: int, threads: int | None) -> Engine:
     """Return the engine that trains the devices of a host.
 
     Args:
         host: What the devices hold, and the config in force.
         name: Which engine; ``auto`` chooses.
-        trainings: Devices trained in the whole run, each round counted.
+        answers: Answers of devices in the whole run: in rounds, statistics and figures.
         threads: Threads to use; None for one a processor.
 
     Raises:
         UsageError: If the engine asked for cannot train this model.
         MissingExtraError: If what the engine is made of is not installed.
     """
-    kernel = _kernel(host, name, trainings)
+    kernel = _kernel(host, name, answers)
     if kernel is None:
         return ReferenceEngine(host)
     return KernelEngine(
@@ -46,13 +47,13 @@ def engine_of(host: Host, name: EngineName, *, trainings: int, threads: int | No
     )
 
 
-def _kernel(host: Host, name: EngineName, trainings: int) -> Kernel | None:
+def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
     record = host.config.dp.record
     alone = record is not None and record.enabled
     if name == "reference":
         return None
     if name == "auto":
-        if alone or trainings < FEW_TRAININGS:
+        if alone or answers < FEW_ANSWERS:
             return None
         ways = ("triton", "numba", "torch") if _has_gpu() else ("numba", "torch")
         found = (_find(way, host.model) for way in ways if _installed(way))

@@ -8,12 +8,10 @@ grouping of devices and any order of rows.
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-EngineName = Literal["auto", "reference", "numba", "torch", "triton"]
 
 
 class Status(IntEnum):
