@@ -203,12 +203,12 @@ def staircase(mantissa: float) -> Staircase:
         shares = [float(height / total) for height in heights]
         kept = math.fsum(s * a for s, a in zip(shares, far, strict=True))
         edges = np.cumsum(np.array(weights[:-1], dtype=np.uint64), dtype=np.uint64)
-        lead, far = _leads(edges)
+        lead, first_far = _leads(edges)
         return Staircase(
             halved=float(halved),
             edges=edges,
             lead=lead,
-            far=far,
+            far=first_far,
             certain=_certain(float(halved), blocks),
             table_error=float(error) * (1.0 + 2.0**-50),
             rejection_error=(1.0 - kept) * _REJECTION_ERROR,
