@@ -105,7 +105,8 @@ def popularity_baseline(train: Interactions) -> npt.NDArray[np.float32]:
     Returns:
         float32 of shape ``(items,)``: log(1 + count), parameters of ``Popularity``. Secret.
     """
-    lengths = np.diff(train.ptr)
-    weights = 1.0 / np.repeat(lengths, lengths)
-    count = np.bincount(train.items, weights=weights, minlength=len(train.catalog))
+    count = np.zeros(len(train.catalog))
+    for part in train.parts():
+        weights = 1.0 / np.repeat(part.lengths, part.lengths)
+        np.add.at(count, part.items, weights)  # one after another, as if all came at once
     return np.log1p(count).astype(np.float32)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.columns import ColumnWriter, release, spans
 from homebody_models.interactions import Interactions
 
 LEAST_EVENTS = 3
@@ -61,9 +62,7 @@ class Task:
 
     def first_time(self) -> "Task":
         """Return the devices whose target is new to them, as a task of kind ``new``."""
-        fresh = np.array(
-            [self.targets[i] not in self.history(i) for i in range(len(self))], dtype=bool
-        )
+        fresh = ~_had_before(self)
         return Task(
             data=self.data, devices=self.devices[fresh], targets=self.targets[fresh], kind="new"
         )
@@ -150,8 +149,9 @@ class Split:
     """One data set in three parts; rows of each are the devices of the whole.
 
     Attributes:
-        train: All but the last two events of each device with at least three, else none.
-        refit: All but the last event of the same devices: to train the final choice on.
+        train: All but the last two events of each device with at least three, else none. Times
+            and values are not kept: nothing trains on them.
+        refit: All but the last event of the same devices, likewise: to train the final choice on.
         validation: The last event but one; histories are those of ``train``.
         test: The last event; histories are those of ``refit``. Sealed.
     """
@@ -195,13 +195,28 @@ def _without_last(data: Interactions, held_out: int) -> Interactions:
     """Return ``data`` without each device's last events, and without short histories."""
     lengths = np.diff(data.ptr)
     kept = np.where(lengths >= LEAST_EVENTS, lengths - held_out, 0)
-    position = np.arange(len(data.items)) - np.repeat(data.ptr[:-1], lengths)
-    rows = position < np.repeat(kept, lengths)
+    items = ColumnWriter(np.dtype(np.int32))
+    for part in data.parts():
+        ends = np.cumsum(part.lengths)
+        to_come = np.repeat(ends, part.lengths) - np.arange(len(part.items))
+        items.append(part.items[to_come > np.repeat((lengths - kept)[part.devices], part.lengths)])
     return Interactions(
         ptr=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
-        items=data.items[rows],
-        times=data.times[rows],
-        values=data.values[rows],
+        items=items.finish(),
         repeats=data.repeats,
         catalog=data.catalog,
     )
+
+
+def _had_before(task: Task) -> npt.NDArray[np.bool_]:
+    """Tell which devices have their target in their history, shape ``(n,)``."""
+    starts, ends = task.data.ptr[:-1][task.devices], task.data.ptr[1:][task.devices]
+    before = np.concatenate(([0], np.cumsum(ends - starts)))  # events of devices before
+    had = np.zeros(len(task), bool)
+    for span in spans(before):
+        lengths = (ends - starts)[span]
+        own = np.repeat(np.arange(span.start, span.stop), lengths)
+        rows = np.arange(len(own)) + (starts[own] - before[own] + before[span.start])
+        had[own[task.data.items[rows] == task.targets[own]]] = True
+        release(task.data.items)
+    return had

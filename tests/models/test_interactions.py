@@ -1,5 +1,6 @@
 """Histories as arrays: nothing malformed can be built, and what is saved reads back."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +31,10 @@ def test_history_is_a_devices_rows(interactions: Make) -> None:
         {"items": np.array([0, 1, 9], np.int32)},
         {"items": np.array([0, 1, -1], np.int32)},
         {"times": np.zeros(2, np.int64)},
+        {"values": np.zeros(2, np.float32)},
         {"values": np.array([1, np.nan, 1], np.float32)},
     ],
-    ids=["falls", "start", "end", "shape", "beyond", "negative", "times", "nan"],
+    ids=["falls", "start", "end", "shape", "beyond", "negative", "times", "values", "nan"],
 )
 def test_arrays_that_are_no_histories_are_refused(
     interactions: Make, changed: dict[str, Any]
@@ -85,6 +87,62 @@ def test_digest_depends_on_events_and_on_the_catalog(interactions: Make) -> None
         replace(data, catalog=titled),
     ]
     assert len({data.digest(), *(other.digest() for other in others)}) == 4
+
+
+def test_only_the_order_of_events_may_be_kept(interactions: Make, tmp_path: Path) -> None:
+    data = interactions([[3, 1], [], [2]])
+    bare = replace(data, times=data.times[:0], values=data.values[:0])
+    bare.save(tmp_path)
+    back = Interactions.load(tmp_path)
+    assert [back.history(u).tolist() for u in range(3)] == [[3, 1], [], [2]]
+    assert back.digest() == bare.digest() != data.digest()
+
+
+@pytest.fixture(scope="module")
+def many(interactions: Make) -> Interactions:
+    """Return more events than are read at a time."""
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(0, 60, 40_000)
+    events = int(lengths.sum())
+    return replace(
+        interactions([[0]], n_items=30),
+        ptr=np.concatenate(([0], np.cumsum(lengths))).astype(np.int64),
+        items=rng.integers(0, 30, events, dtype=np.int32),
+        times=rng.integers(0, 2**40, events),
+        values=rng.random(events, dtype=np.float32),
+    )
+
+
+def test_digest_is_that_of_the_whole_columns(many: Interactions, tmp_path: Path) -> None:
+    whole = hashlib.sha256(many.catalog.digest().encode())
+    for column, kind in ((many.ptr, "<i8"), (many.items, "<i4"), (many.times, "<i8")):
+        whole.update(column.astype(kind).tobytes())
+    many.save(tmp_path)
+    assert many.digest() == Interactions.load(tmp_path).digest() == whole.hexdigest()
+
+
+def test_an_event_that_is_none_is_found_behind_the_first_million(many: Interactions) -> None:
+    items, values = many.items.copy(), many.values.copy()
+    items[-1], values[-1] = 30, np.inf
+    for changed in ({"items": items}, {"values": values}):
+        with pytest.raises(ValueError, match=r"items|values"):
+            replace(many, **changed)
+
+
+def test_parts_counts_and_pairs_are_those_of_all_devices(many: Interactions) -> None:
+    parts = list(many.parts())
+    assert len(parts) > 3
+    assert max(len(part.items) for part in parts) < len(many.items) / 3
+    ends = [0, *(part.devices.stop for part in parts)]
+    assert [part.devices.start for part in parts] == ends[:-1]
+    assert ends[-1] == many.devices
+    assert (np.concatenate([part.lengths for part in parts]) == np.diff(many.ptr)).all()
+    assert (np.concatenate([part.items for part in parts]) == many.items).all()
+    assert (many.item_counts() == np.bincount(many.items, minlength=30)).all()
+    chosen = np.zeros((many.devices, 30), bool)
+    chosen[np.repeat(np.arange(many.devices), np.diff(many.ptr)), many.items] = True
+    found = np.concatenate([own * 30 + items for own, items in many.pairs()])
+    assert (found == np.flatnonzero(chosen)).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,9 @@
 """The planted structure is really in the synthetic population, at the planted strength."""
 
+import tempfile
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homebody_models.columns import ColumnWriter
 from homebody_models.interactions import Interactions
-from homebody_simulation.datasets import Dataset, PlantedTruth, load_dataset
+from homebody_privacy.errors import InvalidFileError
+from homebody_simulation.datasets import Dataset, PlantedTruth, load_dataset, synthetic
 from homebody_simulation.datasets.loader import YEAR_S
+from homebody_simulation.datasets.synthetic import Synthetic
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,55 @@ def test_the_same_seed_gives_the_same_population_and_another_does_not(data: Data
     assert again.interactions.digest() == data.interactions.digest()
     assert other.interactions.digest() != data.interactions.digest()
     assert other.interactions.catalog.digest() != data.interactions.catalog.digest()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_a_population_does_not_depend_on_how_many_blocks_are_drawn_at_once(
+    data: Dataset, workers: int
+) -> None:
+    drawn = Synthetic(devices=6000, items=400, seed=3).draw(workers=workers)
+    assert drawn.interactions.digest() == data.interactions.digest()
+    assert (_truth(drawn).user_factors == _truth(data).user_factors).all()
+
+
+def test_a_larger_population_begins_with_the_same_whole_blocks(data: Dataset) -> None:
+    one = load_dataset("synthetic", devices=4096, items=400, seed=3).interactions
+    events = len(one.items)
+    assert (data.interactions.ptr[:4097] == one.ptr).all()
+    assert (data.interactions.items[:events] == one.items).all()
+    assert (data.interactions.times[:events] == one.times).all()
+
+
+def test_blocks_are_not_drawn_alike() -> None:
+    truth = _truth(load_dataset("synthetic", devices=3 * 4096, items=20))
+    first, second, third = (truth.user_factors[at : at + 100] for at in (0, 4096, 8192))
+    for one, other in ((first, second), (second, third), (first, third)):
+        cosine = (one * other).sum() / (np.linalg.norm(one) * np.linalg.norm(other))
+        assert abs(cosine) < 0.5  # of equal blocks it is 1
+        assert not (one == other).all(axis=1).any()
+
+
+def test_a_population_in_a_file_is_the_one_in_memory_and_leaves_no_name(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(synthetic, "ColumnWriter", partial(ColumnWriter, long=1000))
+    mapped = load_dataset("synthetic", devices=6000, items=400, seed=3)
+    assert list(tmp_path.iterdir()) == []
+    assert not mapped.interactions.items.flags.writeable
+    assert mapped.interactions.digest() == data.interactions.digest()
+    assert (mapped.interactions.values == data.interactions.values).all()
+    assert (_truth(mapped).user_factors == _truth(data).user_factors).all()
+
+
+def test_a_full_folder_for_temporary_files_is_named_as_the_reason(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(synthetic, "ColumnWriter", partial(ColumnWriter, long=10))
+    with pytest.raises(InvalidFileError, match="temporary files cannot take 50 devices") as caught:
+        load_dataset("synthetic", devices=50, items=20)
+    assert "TMPDIR" in caught.value.fix
 
 
 def test_a_hundred_thousand_devices_take_seconds() -> None:

@@ -50,9 +50,10 @@ class Baseline(Protocol):
 
 def counts(train: Interactions) -> npt.NDArray[np.float64]:
     """Return how many devices chose each item, shape ``(items,)``."""
-    devices = np.repeat(np.arange(train.devices), np.diff(train.ptr))
-    pairs = np.unique(devices * len(train.catalog) + train.items)
-    return np.bincount(pairs % len(train.catalog), minlength=len(train.catalog)).astype(np.float64)
+    chosen = np.zeros(len(train.catalog))
+    for _, items in train.pairs():
+        chosen += np.bincount(items, minlength=len(chosen))
+    return chosen
 
 
 def recency(

@@ -59,8 +59,6 @@ def plant(histories: Interactions, canaries: int) -> Interactions:
         items=np.concatenate(
             [histories.items[:events], len(catalog) + np.arange(canaries, dtype=np.int32)]
         ),
-        times=np.concatenate([histories.times[:events], np.zeros(canaries, np.int64)]),
-        values=np.concatenate([histories.values[:events], np.zeros(canaries, np.float32)]),
         repeats=histories.repeats,
         catalog=replace(
             catalog,

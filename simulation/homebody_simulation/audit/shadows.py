@@ -84,8 +84,6 @@ def _only(histories: Interactions, members: Flags) -> Interactions:
         histories,
         ptr=np.concatenate([[0], np.cumsum(kept)]).astype(np.int64),
         items=histories.items[rows],
-        times=histories.times[rows],
-        values=histories.values[rows],
     )
 
 

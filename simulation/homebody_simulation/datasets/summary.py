@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.columns import blocks
 from homebody_models.interactions import Interactions
 from homebody_simulation.datasets.loader import BadRow, Dataset
 
@@ -83,7 +84,7 @@ def summarise(dataset: Dataset) -> Summary:
     """
     data = dataset.interactions
     catalog = data.catalog
-    counts = np.bincount(data.items, minlength=len(catalog))
+    counts = data.item_counts()
     distinct = _distinct_items(data)
     events = len(data.items)
     return Summary(
@@ -99,8 +100,8 @@ def summarise(dataset: Dataset) -> Summary:
         repeats=data.repeats,
         repeated_share=1.0 - int(distinct.sum()) / events if events else 0.0,
         head_share=_head_share(counts),
-        first_day=_day(data.times.min()) if events else None,
-        last_day=_day(data.times.max()) if events else None,
+        first_day=_day(min(part.min() for part in blocks(data.times))) if events else None,
+        last_day=_day(max(part.max() for part in blocks(data.times))) if events else None,
         features=len(catalog.feature_names),
         categories=len(set(catalog.categories) - {""}),
         skipped=_by_reason(dataset.skipped),
@@ -113,9 +114,10 @@ def summarise(dataset: Dataset) -> Summary:
 
 def _distinct_items(data: Interactions) -> npt.NDArray[np.int64]:
     """Count the distinct items of each device, shape ``(devices,)``."""
-    device = np.repeat(np.arange(data.devices), np.diff(data.ptr))
-    pairs = np.unique(device * len(data.catalog) + data.items)
-    return np.bincount(pairs // max(len(data.catalog), 1), minlength=data.devices)
+    distinct = np.zeros(data.devices, np.int64)
+    for devices, _ in data.pairs():
+        np.add.at(distinct, devices, 1)
+    return distinct
 
 
 def _quantiles(counts: npt.NDArray[np.int64]) -> Quantiles:

@@ -1,32 +1,28 @@
 """A population of any size with planted tastes, a long tail and seasons.
 
-Each device prefers a few clusters of a latent space, popularity follows Zipf's law, some items
-have a time of year, and history lengths are lognormal. A device's items are drawn together without
-replacement by the Gumbel-top-k trick (Kool et al., 2019, https://arxiv.org/abs/1903.06059), then
-each gets a time from its item's season: no loop over events, and no event depends on another.
+Devices are drawn in blocks, each with a random generator of its own: memory does not grow with the
+population but for its columns, which are kept in a file once they are long, and the population does
+not depend on how many blocks are drawn at once.
 """
 
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from homebody_models.interactions import Catalog, Interactions
-from homebody_simulation.datasets.arrays import one_hot
-from homebody_simulation.datasets.loader import YEAR_S, Dataset, Loader, PlantedTruth
+from homebody_models.columns import ColumnWriter
+from homebody_models.interactions import Interactions
+from homebody_privacy.errors import InvalidFileError
+from homebody_simulation.datasets.loader import Dataset, Loader
+from homebody_simulation.datasets.synthetic_world import DIM, Drawn, World, draw_devices
 
-_START: Final = 1_735_689_600  # 2025-01-01T00:00:00Z
-_DIM: Final = 8
-_ZIPF: Final = 0.8  # exponent of the long tail
-_TASTE: Final = 3.0  # log-weight between an item one likes and an average one
-_SPREAD: Final = 0.25  # of items around the centre of their cluster
-_SEASONAL: Final = 0.3  # share of items with a time of year
-_LENGTH: Final = (3.0, 0.7)  # mean and deviation of the log length: median 20
-_LEAST: Final = 3  # events: one to learn from, one to validate, one to test
-_BLOCK: Final = 4096  # devices drawn at a time, to bound memory
+_BLOCK: Final = 4096  # devices of one generator
+_WORKERS: Final = 4  # each holds some 80 MB
 
 
 class Synthetic(Loader):
@@ -45,26 +41,33 @@ class Synthetic(Loader):
     seed: Annotated[int, Field(ge=0)] = 0
 
     def load(self, _root: Path | None = None, /) -> Dataset:
-        """Draw the population; the argument is not used."""
+        """Draw the population; the argument is not used.
+
+        Raises:
+            InvalidFileError: If the folder for temporary files has no room for a large one.
+        """
+        return self.draw(workers=min(os.cpu_count() or 1, _WORKERS))
+
+    def draw(self, *, workers: int) -> Dataset:
+        """Draw the population, that many blocks of devices at a time; raises as ``load``.
+
+        The population is the same for any number of workers.
+        """
         rng = np.random.default_rng(self.seed)
-        world = _World.draw(self.items, rng)
-        users = _users(world.centres, self.devices, rng)
-        truth = PlantedTruth(
-            user_factors=users,
-            item_factors=world.factors,
-            popularity=world.popularity,
-            season_phase=world.phase,
-            season_strength=world.strength,
-            start=_START,
-        )
-        lengths = _lengths(self.devices, self.items, rng)
-        items = _choices(truth, lengths, rng)
-        items, times = _in_time(truth, items, lengths, rng)
+        world = World.draw(self.items, rng)
+        try:
+            drawn = _together(_in_turn(world, self._blocks(rng), workers))
+        except OSError as error:
+            raise InvalidFileError(
+                f"the folder for temporary files cannot take {self.devices:,} devices: "
+                f"{error.strerror}",
+                fix="name one with more room in TMPDIR, or ask for fewer devices",
+            ) from error
         interactions = Interactions(
-            ptr=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            items=items,
-            times=times,
-            values=world.prices[items],
+            ptr=np.concatenate([[0], np.cumsum(drawn.lengths)]).astype(np.int64),
+            items=drawn.items,
+            times=drawn.times,
+            values=drawn.values,
             repeats=False,
             catalog=world.catalog(),
         )
@@ -74,100 +77,47 @@ class Synthetic(Loader):
             unit="simulated user",
             source=f"drawn by homebody with seed {self.seed}",
             licence="no rights reserved: no person's data",
-            raw_events=len(items),
-            truth=truth,
+            raw_events=len(drawn.items),
+            truth=world.truth(drawn.users),
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _World:
-    """The items of a population; ``cluster`` is of shape ``(items,)``."""
-
-    centres: npt.NDArray[np.float64]
-    cluster: npt.NDArray[np.int64]
-    factors: npt.NDArray[np.float32]
-    popularity: npt.NDArray[np.float32]
-    phase: npt.NDArray[np.float32]
-    strength: npt.NDArray[np.float32]
-    prices: npt.NDArray[np.float32]
-
-    @classmethod
-    def draw(cls, items: int, rng: np.random.Generator) -> "_World":
-        centres = rng.normal(size=(max(3, min(20, items // 10)), _DIM))
-        centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-        cluster = rng.integers(len(centres), size=items)
-        factors = centres[cluster] + _SPREAD * rng.normal(size=(items, _DIM)) / np.sqrt(_DIM)
-        popularity = -_ZIPF * np.log1p(rng.permutation(items))
-        strength = np.where(rng.random(items) < _SEASONAL, 3.0, 0.0)
-        # Below 2 pi in float32 too: the largest double below it would round up to it.
-        phase = rng.random(items, dtype=np.float32) * np.float32(6.283185)
-        return cls(
-            centres=centres,
-            cluster=cluster,
-            factors=factors.astype(np.float32),
-            popularity=popularity.astype(np.float32),
-            phase=phase,
-            strength=strength.astype(np.float32),
-            prices=rng.lognormal(1.0, 0.5, items).round(2).astype(np.float32),
-        )
-
-    def catalog(self) -> Catalog:
-        """Describe each item by its cluster, which a shop would know as its shelf."""
-        shelves = [f"shelf {cluster + 1:02d}" for cluster in self.cluster]
-        names, features = one_hot("shelf", shelves)
-        return Catalog(
-            ids=tuple(f"item-{item}" for item in range(len(shelves))),
-            titles=tuple(f"Item {item}, {shelf}" for item, shelf in enumerate(shelves)),
-            categories=tuple(shelves),
-            features=features,
-            feature_names=names,
-        )
+    def _blocks(self, rng: np.random.Generator) -> Iterator[tuple[int, np.random.Generator]]:
+        """Yield each block's devices and generator; the first one's is the one of the world."""
+        for number, start in enumerate(range(0, self.devices, _BLOCK)):
+            if number:
+                rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(number,)))
+            yield min(_BLOCK, self.devices - start), rng
 
 
-def _users(
-    centres: npt.NDArray[np.float64], devices: int, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Mix a few clusters for each device, all with the same strength of taste."""
-    mix = rng.dirichlet(np.full(len(centres), 0.15), size=devices)
-    tastes = mix @ centres
-    tastes /= np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), 1e-12)
-    return (_TASTE * tastes).astype(np.float32)
+def _in_turn(
+    world: World, blocks: Iterator[tuple[int, np.random.Generator]], workers: int
+) -> Iterator[Drawn]:
+    """Draw blocks in threads, a few at a time, and yield them in order."""
+    with ThreadPoolExecutor(workers) as pool:
+        begun: deque[Future[Drawn]] = deque()
+        for devices, rng in blocks:
+            if len(begun) > workers:
+                yield begun.popleft().result()
+            begun.append(pool.submit(draw_devices, world, devices, rng))
+        while begun:
+            yield begun.popleft().result()
 
 
-def _lengths(devices: int, items: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw lognormal history lengths, at most half the catalog."""
-    drawn = rng.lognormal(*_LENGTH, size=devices)
-    return np.clip(np.rint(drawn), _LEAST, items // 2).astype(np.int64)
-
-
-def _choices(
-    truth: PlantedTruth, lengths: npt.NDArray[np.int64], rng: np.random.Generator
-) -> npt.NDArray[np.int32]:
-    """Draw each device's items without replacement, proportional to the planted weights."""
-    blocks = []
-    for start in range(0, len(lengths), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        keys = truth.user_factors[block] @ truth.item_factors.T + truth.popularity
-        noise = rng.standard_exponential(keys.shape, dtype=np.float32)
-        keys -= np.log(np.maximum(noise, np.finfo(np.float32).tiny))  # 0 in 1 of 2**24 draws
-        most = int(lengths[block].max())
-        top = np.argpartition(-keys, most - 1, axis=1)[:, :most]
-        order = np.argsort(-np.take_along_axis(keys, top, axis=1), axis=1, kind="stable")
-        ranked = np.take_along_axis(top, order, axis=1)
-        blocks.append(ranked[np.arange(most) < lengths[block, None]].astype(np.int32))
-    return np.concatenate(blocks)
-
-
-def _in_time(
-    truth: PlantedTruth,
-    items: npt.NDArray[np.int32],
-    lengths: npt.NDArray[np.int64],
-    rng: np.random.Generator,
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-    """Give each event a time of its item's season and put each history in order."""
-    angle = rng.vonmises(truth.season_phase[items], truth.season_strength[items])
-    share = np.mod(angle / (2.0 * np.pi), 1.0)
-    times = _START + np.minimum((share * YEAR_S).astype(np.int64), YEAR_S - 1)
-    device = np.repeat(np.arange(len(lengths)), lengths)
-    order = np.lexsort((times, device))
-    return items[order], times[order]
+def _together(drawn: Iterator[Drawn]) -> Drawn:
+    """Put blocks together to columns, which are kept in files where they are long."""
+    users, lengths = ColumnWriter(np.dtype(np.float32)), ColumnWriter(np.dtype(np.int64))
+    items, times = ColumnWriter(np.dtype(np.int32)), ColumnWriter(np.dtype(np.int64))
+    values = ColumnWriter(np.dtype(np.float32))
+    for block in drawn:
+        users.append(block.users.ravel())
+        lengths.append(block.lengths)
+        items.append(block.items)
+        times.append(block.times)
+        values.append(block.values)
+    return Drawn(
+        users.finish().reshape(-1, DIM),
+        lengths.finish(),
+        items.finish(),
+        times.finish(),
+        values.finish(),
+    )
