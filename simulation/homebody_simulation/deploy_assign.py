@@ -7,7 +7,7 @@ was assigned stands in ``assignment.json``; ``homebody train`` runs that and not
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -202,7 +202,7 @@ def _hand_out(
             devices = shard(rest, shards.index(node), len(shards))
             file = NodeFile(kind="shard", config_sha256=digest, population=population)
         else:
-            devices = frozenset()
+            devices = range(0)
             file = replace(
                 person, config_sha256=digest, population=population, number=next(numbers)
             )
@@ -211,7 +211,7 @@ def _hand_out(
         file.save(node.node_file)  # last: without it the node trains nothing
 
 
-def _write_items(folder: Path, split: Split, devices: frozenset[int]) -> None:
+def _write_items(folder: Path, split: Split, devices: range) -> None:
     """Write the catalog and the rows of some devices, in the place of those before."""
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -226,7 +226,7 @@ def _write_items(folder: Path, split: Split, devices: frozenset[int]) -> None:
     new.rename(folder)
 
 
-def own_rows(data: Interactions, devices: frozenset[int]) -> Interactions:
+def own_rows(data: Interactions, devices: Collection[int]) -> Interactions:
     """Return a population in which every device but some has an empty history. Secret."""
     lengths = np.diff(data.ptr)
     mine: npt.NDArray[np.bool_] = np.isin(np.arange(data.devices), sorted(devices))
