@@ -1,0 +1,286 @@
+"""The two-tower model in Triton: scores, softmax and products of some thousand cuts at once.
+
+Seven launches a block of devices: choose the cuts, read the histories, score every item, take the
+softmax, multiply back (G = R E), measure each gradient without making it, and put it on the lattice
+tile by tile. What a device needs is two rows of scores and weights a cut, never a gradient.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from homebody_models.two_tower import TwoTower
+from homebody_simulation.cohort.bounds import Bounds
+from homebody_simulation.cohort.kernel import Sums, Work
+from homebody_simulation.cohort.on_triton.answers import answer
+from homebody_simulation.cohort.on_triton.loading import Loaded, Loader
+from homebody_simulation.cohort.on_triton.processor import FUSED, power_of_two, processor
+from homebody_simulation.cohort.on_triton.products import Products
+from homebody_simulation.cohort.on_triton.programs import draws as draw_programs
+from homebody_simulation.cohort.on_triton.programs import tower as programs
+from homebody_simulation.cohort.on_triton.weights import shares_by_age
+
+MOST_CUTS: Final = 64
+"""Most cuts a device may have here: its rows fill a tile."""
+
+_ROWS: Final = 64
+_ITEMS: Final = 64
+_BLOCK: Final = 1024
+_WARPS: Final = 8
+_SCRATCH_BYTES: Final = 1 << 30
+
+Precision = Literal["ieee", "tf32x3"]
+
+
+@dataclass(slots=True)
+class TritonTower:
+    """The kernel of ``TwoTower``; see ``Kernel``.
+
+    Attributes:
+        model: The model; at most ``MOST_CUTS`` cuts.
+        precision: Of products on a GPU: ``ieee`` is float32; ``tf32x3`` splits each number in three
+            for the tensor cores and comes close to it.
+    """
+
+    model: TwoTower
+    precision: Precision = "ieee"
+    _where: torch.device = field(init=False)
+    _loader: Loader = field(init=False, repr=False)
+    _features: torch.Tensor | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the processor, and bring the content there.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        self._where = processor()
+        self._loader = Loader(self._where)
+        if self.model.content and self.model.features.shape[1]:
+            self._features = self._to(self.model.features)
+
+    def run(self, parameters: npt.NDArray[np.float32], work: Work) -> Sums:
+        """Return the sum of what the devices of ``work`` contribute; see ``Kernel.run``."""
+        loaded = self._loader.load(work)
+        devices, size = len(loaded), self.model.layout.trained_size
+        matrix, bias = self._matrix(parameters)
+        total = torch.zeros(
+            (devices if work.per_device else 1, size), dtype=torch.int64, device=self._where
+        )
+        norms = torch.zeros(devices, dtype=torch.float64, device=self._where)
+        positions, cuts = self._cuts(loaded)
+        bounds = Bounds.of(work.lattice, size)
+        block = self._block(devices)
+        for first in range(0, devices, block):
+            own = slice(first, min(first + block, devices))
+            rx, hg = self._products(loaded, own, positions, cuts, matrix, bias)
+            self._measure(rx, hg, cuts[own], norms[own])
+            self._add(rx, hg, norms[own], bounds, work, total[own] if work.per_device else total)
+        return answer(total, norms, cuts == 0, loaded.order, per_device=work.per_device)
+
+    def _matrix(self, parameters: npt.NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return [E | F] of shape ``(items, dim + features)``, and the bias."""
+        views = self.model.layout.views(np.asarray(parameters, np.float32))
+        table, bias = self._to(views["V"]), self._to(views["b"])
+        if self._features is None:
+            return table, bias
+        table += self._features @ self._to(views["W"])
+        return torch.cat((table, self._features), 1).contiguous(), bias
+
+    def _cuts(self, loaded: Loaded) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the positions each device predicts, and how many they are."""
+        devices = len(loaded)
+        padded = power_of_two(self.model.cuts)
+        positions = torch.zeros((devices, padded), dtype=torch.int32, device=self._where)
+        cuts = torch.zeros(devices, dtype=torch.int32, device=self._where)
+        if devices:
+            draw_programs.choose_cuts[(devices,)](
+                loaded.counts,
+                loaded.keys,
+                positions,
+                cuts,
+                CUTS=self.model.cuts,
+                PADDED=padded,
+                BLOCK=256,
+                num_warps=1,
+                enable_fp_fusion=FUSED,
+            )
+        return positions, cuts
+
+    def _products(
+        self,
+        loaded: Loaded,
+        own: slice,
+        positions: torch.Tensor,
+        cuts: torch.Tensor,
+        matrix: torch.Tensor,
+        bias: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return R over X, and [H | XF] over [G | RF], of some devices' rows."""
+        model, padded = self.model, positions.shape[1]
+        rows, columns = (own.stop - own.start) * padded, matrix.shape[1]
+        stride = -(-model.n_items // 16) * 16  # rows start where a vector load may
+        rx = torch.zeros((2, rows, stride), dtype=torch.float32, device=self._where)
+        hg = torch.empty((2, rows, columns), dtype=torch.float32, device=self._where)
+        window = power_of_two(model.history_max)
+        shares = shares_by_age(model.history_max, model.history_decay, window)
+        wide = min(64, max(16, power_of_two(columns)))
+        programs.read_windows[(rows, -(-columns // wide))](
+            loaded.items,
+            loaded.starts[own],
+            positions[own],
+            cuts[own],
+            self._to(shares.astype(np.float32)),
+            matrix,
+            rx[1],
+            hg[0],
+            columns,
+            model.history_max,
+            stride,
+            PADDED=padded,
+            WINDOW=window,
+            COLUMNS=wide,
+            enable_fp_fusion=FUSED,
+        )
+        deep = min(64, max(16, power_of_two(model.dim)))
+        programs.score[(-(-rows // _ROWS), -(-model.n_items // _ITEMS))](
+            hg[0],
+            matrix,
+            bias,
+            rx[1],
+            rx[0],
+            rows,
+            model.n_items,
+            model.dim,
+            columns,
+            stride,
+            model.repeat,
+            ROWS=_ROWS,
+            ITEMS=_ITEMS,
+            DIM=deep,
+            REPEAT=model.repeat > 0.0,
+            PRECISION=self.precision,
+            num_warps=_WARPS,
+            enable_fp_fusion=FUSED,
+        )
+        programs.residual[(rows,)](
+            rx[0],
+            loaded.items,
+            loaded.starts[own],
+            positions[own],
+            cuts[own],
+            model.n_items,
+            stride,
+            PADDED=padded,
+            BLOCK=_BLOCK,
+            enable_fp_fusion=FUSED,
+        )
+        programs.multiply[(-(-rows // _ROWS), -(-columns // wide))](
+            rx[0],
+            matrix,
+            hg[1],
+            rows,
+            model.n_items,
+            columns,
+            stride,
+            ROWS=_ROWS,
+            COLUMNS=wide,
+            ITEMS=_ITEMS,
+            PRECISION=self.precision,
+            num_warps=_WARPS,
+            enable_fp_fusion=FUSED,
+        )
+        return rx, hg
+
+    def _measure(
+        self, rx: torch.Tensor, hg: torch.Tensor, cuts: torch.Tensor, norms: torch.Tensor
+    ) -> None:
+        """Write the norm of each device's gradient."""
+        _, rows, columns = hg.shape
+        padded = rows // len(cuts)
+        programs.measure[(len(cuts),)](
+            rx,
+            hg,
+            cuts,
+            norms,
+            rx.stride(0),
+            hg.stride(0),
+            self.model.n_items,
+            self.model.dim,
+            columns,
+            rx.shape[2],
+            PADDED=padded,
+            DEPTH=max(16, 2 * padded),
+            ITEMS=_ITEMS,
+            DIM=min(32, max(16, power_of_two(self.model.dim))),
+            CONTENT=self._features is not None,
+            PRECISION=self.precision,
+            enable_fp_fusion=FUSED,
+        )
+        norms[~torch.isfinite(norms)] = float("nan")
+
+    def _add(
+        self,
+        rx: torch.Tensor,
+        hg: torch.Tensor,
+        norms: torch.Tensor,
+        bounds: Bounds,
+        work: Work,
+        total: torch.Tensor,
+    ) -> None:
+        """Add what some devices contribute to the sums."""
+        model, columns = self.model, hg.shape[2]
+        factors = torch.where(norms > bounds.clip, bounds.clip / norms, 1.0) * -bounds.scale
+        factors = torch.where(torch.isnan(norms), 0.0, factors)
+        chunk = 1 if work.per_device else work.lattice.max_devices
+        rows, table = hg.shape[1], model.n_items * model.dim
+        parts = [
+            Products(
+                left=rx,
+                right=hg,
+                left_stride=rx.shape[2],
+                right_stride=columns,
+                second_left=rx.stride(0),
+                second_right=hg.stride(0),
+                items=model.n_items,
+                dim=model.dim,
+                start=0,
+                bias=model.layout.size - model.n_items,
+            )
+        ]
+        if self._features is not None:
+            # Rows of [RF; XF] stand beside [G; H]: the second half of hg comes first.
+            features = hg.view(-1)[rows * columns + model.dim :]
+            parts.append(
+                Products(
+                    left=features,
+                    right=hg,
+                    left_stride=columns,
+                    right_stride=columns,
+                    second_left=-hg.stride(0),
+                    second_right=hg.stride(0),
+                    items=columns - model.dim,
+                    dim=model.dim,
+                    start=table,
+                    bias=None,
+                )
+            )
+        padded = rows // len(norms)
+        squares = [part.add(factors, total, padded, chunk, self.precision) for part in parts]
+        over = torch.stack(squares).sum(0) > float(bounds.squares)
+        if bool(over.any()):  # rounding of the norm let them pass: the same integers, taken away
+            undo = torch.where(over, -factors, 0.0)
+            for part in parts:
+                part.add(undo, total, padded, chunk, self.precision)
+
+    def _block(self, devices: int) -> int:
+        """Return how many devices fit the scratch."""
+        rows = power_of_two(self.model.cuts)
+        one = 8 * rows * (self.model.n_items + self.model.dim + self.model.features.shape[1])
+        return int(max(1, min(devices, _SCRATCH_BYTES // one)))
+
+    def _to(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.array(array)).to(self._where)

@@ -1,0 +1,100 @@
+"""Triton's kernels are held against the app, device by device, in Triton's interpreter.
+
+The interpreter runs a program's instructions one after another on whole tensors: it judges the
+arithmetic, not races or speed. That the programs also compile for a GPU is asked for apart.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from homebody_models.popularity import Popularity
+from homebody_privacy.errors import UsageError
+from homebody_simulation.cohort.engine import Status
+
+from .triton_world import Arrays, alone, interpret, model_of, work_of
+
+pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+
+FEW = 4
+"""Coordinates of a device that may be one lattice step off: float32 sums of another order."""
+
+EVERYDAY = ["factorization", "content"]
+LONG = ["tower", "factorization:broken", "content:broken"]
+
+
+@pytest.fixture(scope="session")
+def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Arrays]:
+    """Return what the interpreter makes of the cases of every day; read only."""
+    return interpret(tmp_path_factory.mktemp("triton"), *EVERYDAY)
+
+
+def check_case(case: str, found: Arrays) -> None:
+    """Hold what a kernel found against the code of a device."""
+    assert found["sum"].dtype == np.int64
+    assert found["sum"].tolist() == found["each"].sum(axis=0).tolist()
+    assert found["sharded"].tolist() == found["sum"].tolist()
+    work = work_of([])
+    for row, own, norm in zip(found["rows"], found["each"], found["norms"], strict=True):
+        expected, length = alone(case, int(row), work)
+        off = np.abs(own - expected)
+        assert off.max() <= 1
+        assert np.count_nonzero(off) <= FEW
+        assert work.lattice.is_within_bound(own)
+        assert norm == pytest.approx(length, rel=2e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("case", EVERYDAY)
+def test_it_equals_the_code_of_a_device_in_any_order_and_sharding(
+    interpreted: dict[str, Arrays], case: str
+) -> None:
+    check_case(case, interpreted[case])
+    assert np.count_nonzero(interpreted[case]["sum"]) > len(interpreted[case]["sum"]) // 2
+
+
+@pytest.mark.parametrize("case", EVERYDAY)
+def test_a_device_with_too_little_history_is_marked_and_adds_nothing(
+    interpreted: dict[str, Arrays], case: str
+) -> None:
+    found = interpreted[case]
+    little = found["rows"] < (1 if case == "factorization" else 2)  # as many events as that
+    assert found["status"].tolist() == np.where(little, Status.EMPTY, Status.OK).tolist()
+    assert not found["each"][little].any()
+    assert not found["norms"][little].any()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_engine_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from homebody_simulation.cohort.on_triton.kernels import kernel_of  # noqa: PLC0415
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(UsageError, match="CUDA") as caught:
+        kernel_of(model_of("tower"))
+    assert "numba" in caught.value.fix
+
+
+def test_a_model_without_a_program_has_no_kernel() -> None:
+    from homebody_simulation.cohort.on_triton.kernels import kernel_of  # noqa: PLC0415
+
+    assert kernel_of(Popularity(3)) is None
+
+
+@pytest.mark.slow  # interpreted: tens of seconds
+def test_every_case_equals_the_code_of_a_device(tmp_path: Path) -> None:
+    found = interpret(tmp_path, *LONG)
+    check_case("tower", found["tower"])
+    for case in LONG[1:]:
+        broken = found[case]
+        trains = broken["rows"] >= (1 if case.startswith("factorization") else 2)
+        assert (
+            broken["status"].tolist() == np.where(trains, Status.NOT_FINITE, Status.EMPTY).tolist()
+        )
+        assert np.isnan(broken["norms"]).tolist() == trains.tolist()
+        assert not broken["sum"].any()
+        assert not broken["each"].any()
+    assert model_of("tower").name == "two-tower"

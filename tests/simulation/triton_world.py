@@ -1,0 +1,139 @@
+"""A tiny ragged cohort, and a child process in which Triton interprets its programs.
+
+Triton decides when it is first imported whether to interpret, so that whoever does must be a
+process of its own: ``python triton_world.py FILE CASE...`` runs the cases and writes their arrays.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from homebody_models.draws import Draws, device_keys
+from homebody_models.logistic_factorization import LogisticFactorization
+from homebody_models.recommender import Recommender
+from homebody_models.two_tower import TwoTower
+from homebody_privacy.lattice import Lattice
+from homebody_simulation.cohort.kernel import Kernel, Work
+
+ITEMS: Final = 20
+ROUND_KEY: Final = 3
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def histories() -> list[npt.NDArray[np.int64]]:
+    """Return histories of 0, 1, 2, 33 and 70 events, with repeats, and one of a single item."""
+    rng = np.random.default_rng(5)
+    drawn = [rng.integers(0, ITEMS, n) for n in (0, 1, 2, 33, 70)]
+    return [*drawn, np.full(9, 7, np.int64)]
+
+
+def model_of(case: str) -> Recommender:
+    """Return the model of a case."""
+    features = np.random.default_rng(6).normal(size=(ITEMS, 3)).astype(np.float32)
+    match case.partition(":")[0]:
+        case "factorization":  # rates at which a row met again shows
+            return LogisticFactorization(
+                ITEMS, dim=5, batch=16, negatives=2, rows_rate=20.0, user_rate=2.0
+            )
+        case "content":
+            return TwoTower(
+                ITEMS, features, content=True, dim=6, cuts=3, history_max=16, repeat=2.0
+            )
+        case "tower":
+            return TwoTower(ITEMS, features, dim=17, cuts=8)
+        case _:
+            raise ValueError(f"no case {case!r}")
+
+
+def parameters_of(case: str) -> npt.NDArray[np.float32]:
+    """Return a model to train: no part of it is zero, and all of it NaN in a broken case."""
+    model = model_of(case)
+    flat = model.init(np.random.default_rng(7)).astype(np.float32).reshape(-1)
+    flat += np.random.default_rng(8).normal(0.0, 0.1, flat.shape).astype(np.float32)
+    return np.full_like(flat, np.nan) if case.endswith(":broken") else flat
+
+
+def work_of(
+    rows: list[int], *, clip_norm: float = 0.1, bits: int = 16, per_device: bool = False
+) -> Work:
+    """Return the work of some devices."""
+    own = histories()
+    numbers = np.array(rows, np.int64)
+    return Work(
+        ptr=np.concatenate(([0], np.cumsum([len(h) for h in own]))).astype(np.int64),
+        items=np.concatenate(own).astype(np.int32),
+        rows=numbers,
+        keys=device_keys(ROUND_KEY, numbers),
+        lattice=Lattice(clip_norm, bits),
+        per_device=per_device,
+    )
+
+
+def alone(case: str, device: int, work: Work) -> tuple[npt.NDArray[np.int32], float]:
+    """Return one device's contribution by the code a device runs, and the norm of its update."""
+    draws = Draws.of(ROUND_KEY, device)
+    with np.errstate(all="ignore"):
+        gradient = model_of(case).local_gradient(parameters_of(case), histories()[device], draws)
+    return work.lattice.contribution(-gradient.vector), float(np.linalg.norm(gradient.vector))
+
+
+def interpret(folder: Path, *cases: str) -> dict[str, Arrays]:
+    """Run cases in a process where Triton interprets, and return their arrays by case."""
+    path = folder / "interpreted.npz"
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-W", "error", __file__, str(path), *cases]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    found: dict[str, Arrays] = {case: {} for case in cases}
+    with np.load(path) as arrays:
+        for name in arrays.files:
+            case, _, what = name.rpartition("/")
+            found[case][what] = arrays[name]
+    return found
+
+
+def everyone(kernel: Kernel, case: str) -> Arrays:
+    """Return what a kernel makes of all devices at once, each apart."""
+    work = work_of([3, 0, 5, 1, 2, 4], per_device=True)
+    sums = kernel.run(parameters_of(case), work)
+    assert sums.each is not None
+    return {
+        "rows": work.rows,
+        "sum": sums.sum,
+        "each": sums.each,
+        "norms": sums.norms,
+        "status": sums.status,
+    }
+
+
+def in_shards(kernel: Kernel, case: str) -> Arrays:
+    """Return the sum of what a kernel makes of the devices in two shards, in another order."""
+    first, second = (
+        kernel.run(parameters_of(case), work_of(rows)).sum for rows in ([2, 4, 0], [5, 3, 1])
+    )
+    return {"sharded": first + second}
+
+
+def _main(path: str, *cases: str) -> None:
+    # Triton is loaded here, in the child alone.
+    from homebody_simulation.cohort.on_triton.kernels import kernel_of  # noqa: PLC0415
+
+    arrays: Arrays = {}
+    for case in cases:
+        kernel = kernel_of(model_of(case))
+        assert kernel is not None
+        found = everyone(kernel, case) | in_shards(kernel, case)
+        arrays |= {f"{case}/{what}": array for what, array in found.items()}
+    with Path(path).open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
