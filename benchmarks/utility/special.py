@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from cards import CONFIGS, Card
 
+from homebody_models.bootstrap import bootstrap
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import bootstrap, hit, ndcg, target_ranks
+from homebody_models.metrics import hit, ndcg, target_ranks
 from homebody_models.zoo import ModelSpec
 from homebody_privacy.environment import DATA
 from homebody_server.run_folder import RunFolder

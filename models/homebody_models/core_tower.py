@@ -26,7 +26,7 @@ from homebody_models.core_matrix import pack_core, unpack_core, with_core
 from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
 from homebody_models.quantise import LARGEST_VALUE
-from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
+from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Scores
 from homebody_models.two_tower import TwoTower
 
 Array = npt.NDArray[np.float32]
@@ -154,6 +154,10 @@ class CoreTower:
     def scores(self, parameters: Array, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         """Return a score for each item, shape ``(len(histories), items)``; b if no history."""
         return self._folded().scores(self._fold(parameters), histories)
+
+    def scorer(self, parameters: Array, *, apart: bool = False) -> Scores:
+        """Return ``scores`` of these parameters, the core folded once; see ``ScoresMany``."""
+        return self._folded().scorer(self._fold(parameters), apart=apart)
 
     def privacy_split(self) -> PrivacySplit:
         """Name what may leave in an update; the user vector never does."""

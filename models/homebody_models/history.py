@@ -6,10 +6,13 @@ newest event has age 0; an item chosen twice fills two slots and so counts with 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from homebody_models.history_columns import Histories
 
 SLOTS: Final = 64
 """Most events the inference contract has room for."""
@@ -55,20 +58,27 @@ class HistoryWindow:
         """Return items and weights that sum to 1 for many histories, padded.
 
         Args:
-            histories: One array of item indices a device, oldest first. Secret.
+            histories: One array of item indices a device, oldest first, or columns of them. Secret.
 
         Returns:
             Two arrays of shape ``(len(histories), history_max)``: items (0 in an unused slot) and
             weights, which are divided by (their sum + 1e-6) as in ranking (0 in an unused slot).
         """
-        shape = (len(histories), self.history_max)
-        items, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-        for row, history in enumerate(histories):
-            newest, weight = self.slots(history)
-            if len(newest):
-                items[row, -len(newest) :] = newest
-                weights[row, -len(newest) :] = normalised(weight)
-        return items, weights
+        columns = Histories.of(histories)
+        used = np.minimum(columns.lengths, self.history_max)
+        shares = _shares_by_length(self.history_max, self.history_decay)
+        return columns.slots(self.history_max), shares[used]
+
+
+@lru_cache(maxsize=16)
+def _shares_by_length(history_max: int, history_decay: float) -> npt.NDArray[np.float32]:
+    """Return a row of padded weights for each number of events from 0 to ``history_max``."""
+    rows = np.zeros((history_max + 1, history_max), np.float32)
+    for length in range(1, history_max + 1):
+        ages = np.arange(length - 1, -1, -1, dtype=np.float64)
+        rows[length, -length:] = normalised(history_decay**ages)
+    rows.flags.writeable = False
+    return rows
 
 
 def normalised(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

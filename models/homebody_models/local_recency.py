@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.draws import Draws
+from homebody_models.history_columns import Histories
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
 
 
@@ -71,11 +72,12 @@ class LocalRecency:
     ) -> npt.NDArray[np.float32]:
         """Return recency-weighted counts, shape ``(len(histories), items)``."""
         self.layout.views(parameters)
-        scores = np.zeros((len(histories), self.n_items), np.float32)
-        for row, history in zip(scores, histories, strict=True):
-            ages = np.arange(len(history) - 1, -1, -1, dtype=np.float64)
-            row[:] = np.bincount(history, self.history_decay**ages, minlength=self.n_items)
-        return scores
+        columns = Histories.of(histories)
+        owners, items = columns.events()
+        weights = self.history_decay ** columns.ages().astype(np.float64)
+        shape = len(columns), self.n_items
+        scores = np.bincount(owners * self.n_items + items, weights, minlength=shape[0] * shape[1])
+        return scores.reshape(shape).astype(np.float32)
 
     def privacy_split(self) -> PrivacySplit:
         """Name what is personal: everything."""

@@ -8,16 +8,22 @@ a p^T. Singhal et al., "Federated Reconstruction" (2021), https://arxiv.org/abs/
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
-from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
+from homebody_models.history_columns import Histories
+from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Scores
 from homebody_models.ridge import Ridge
+from homebody_models.scoring import products
 
 Array = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float64]
+
+_SOLVED = 64  # user vectors solved for at once: 4 MB of rows and systems at dim 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +117,11 @@ class MatrixFactorization:
 
     def scores(self, parameters: Array, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         """Return a score for each item, shape ``(len(histories), items)``."""
-        views = self.layout.views(np.asarray(parameters, np.float32))
-        table, gram = views["Q"], _gram(views["Q"])
-        users = np.zeros((len(histories), self.dim), np.float32)
-        for row, history in enumerate(histories):
-            items, weights = self._window().slots(history)
-            if len(items):
-                users[row] = self._problem().user_vectors(gram, table[items], weights[None])[0]
-        scores: Array = users @ table.T.astype(np.float32, copy=False)
-        scores += np.float32(self.bias_scale) * views["b"].astype(np.float32)
-        return scores
+        return self._scores(self._shared(parameters), histories, apart=False)
+
+    def scorer(self, parameters: Array, *, apart: bool = False) -> Scores:
+        """Return ``scores`` of these parameters, the Gram matrix made once; see ``ScoresMany``."""
+        return partial(self._scores, self._shared(parameters), apart=apart)
 
     def privacy_split(self) -> PrivacySplit:
         """Name what may leave in an update; the user vector never does."""
@@ -138,6 +139,37 @@ class MatrixFactorization:
             ridge=self.ridge,
             unseen_weight=self.unseen_weight,
         )
+
+    def _shared(self, parameters: Array) -> tuple[Array, Vector, Array]:
+        """Return the item table, its Gram matrix and the scaled bias."""
+        views = self.layout.views(np.asarray(parameters, np.float32))
+        bias = np.float32(self.bias_scale) * views["b"].astype(np.float32)
+        return views["Q"].astype(np.float32, copy=False), _gram(views["Q"]), bias
+
+    def _scores(
+        self,
+        shared: tuple[Array, Vector, Array],
+        histories: Sequence[npt.NDArray[np.integer]],
+        *,
+        apart: bool,
+    ) -> Array:
+        """Return ``scores`` by what devices share."""
+        table, gram, bias = shared
+        newest = Histories.of(histories).newest(self.history_max)
+        lengths = newest.lengths
+        users = np.zeros((len(newest), self.dim), np.float32)
+        # Those with as many events have the same weights; zeros in front would change the sums.
+        for length in np.unique(lengths[lengths > 0]).tolist():
+            _, weights = self._window().slots(np.zeros(length, np.int64))
+            rows = np.flatnonzero(lengths == length)
+            for start in range(0, len(rows), _SOLVED):
+                some = rows[start : start + _SOLVED]
+                items = newest.items[newest.starts[some, None] + np.arange(length)]
+                users[some] = self._problem().each_user(gram, table[items], weights)
+        scores = np.empty((len(users), self.n_items), np.float32)
+        products(users, table, scores, apart=apart)
+        scores += bias
+        return scores
 
     def _window(self) -> HistoryWindow:
         """Return the events the user vector is solved from."""

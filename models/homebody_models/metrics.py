@@ -5,27 +5,25 @@ catalog, which may encode popularity. Non-finite scores raise: NaN compares fals
 first. Relevance is reported with bootstrap intervals (Efron 1979, percentile).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from homebody_models.order import serving_order
-from homebody_models.recommender import Recommender
+from homebody_models.bootstrap import Estimate, bootstrap
+from homebody_models.full_ranking import Lists, Ranks, best_lists, ranks_of, visible_scores
+from homebody_models.history_columns import Histories
+from homebody_models.recommender import Recommender, Scores, scorer_of
 from homebody_models.split import Kind, Task
 
 COLD_AT_MOST: Final = 5
 HOT_ABOVE: Final = 100
-_BLOCK_SCORES: Final = 8_000_000  # float32 and three masks of it: about 60 MB at once
+_BLOCK_SCORES: Final = 8_000_000  # float32, masked twice: about 60 MB at once
+_CACHED_SCORES: Final = 500_000  # what is counted several times should stay near the processor
+_LEAST_DEVICES: Final = 64  # fewer make a thin matrix product
 _BLOCK_DEVICES: Final = 8_192
-_BLOCK_RESAMPLES: Final = 50
-
-Ranks = npt.NDArray[np.float64]
-Scores = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.floating]]
-"""From n histories, oldest event first, to a score for each item: shape ``(n, items)``."""
 
 
 def target_ranks(
@@ -52,18 +50,8 @@ def target_ranks(
         >>> target_ranks(np.array([[3.0, 1.0, 2.0, 1.0]]), np.array([1]), [np.array([0, 3])])
         array([1.])
     """
-    if not np.isfinite(scores).all():
-        raise ValueError("scores must be finite: a NaN would rank first")
-    own = np.take_along_axis(scores, np.asarray(targets, np.int64)[:, None], axis=1)
-    ranks: Ranks = (scores > own).sum(axis=1) + 0.5 * ((scores == own).sum(axis=1) - 1)
-    if hidden is not None:
-        for i, items in enumerate(hidden):
-            unique = np.unique(items)
-            if targets[i] in unique:
-                raise ValueError(f"the target of row {i} is hidden, it has no rank")
-            gone = scores[i, unique]
-            ranks[i] -= (gone > own[i]).sum() + 0.5 * (gone == own[i]).sum()
-    return ranks
+    gone = None if hidden is None else Histories.of(hidden)
+    return ranks_of(visible_scores(scores, targets, gone), targets)
 
 
 def hit(ranks: Ranks, k: int) -> Ranks:
@@ -98,7 +86,9 @@ def coverage(top: npt.NDArray[np.integer], items: int) -> float:
         top: Lists of shape ``(n, k)``; -1 where a list is shorter.
         items: Size of the catalog, at least 1.
     """
-    return len(np.unique(top[top >= 0])) / items
+    shown = np.zeros(items, np.bool_)
+    shown[top[top >= 0]] = True
+    return int(shown.sum()) / items
 
 
 def novelty(top: npt.NDArray[np.integer], popularity: npt.NDArray[np.integer]) -> float:
@@ -112,9 +102,9 @@ def novelty(top: npt.NDArray[np.integer], popularity: npt.NDArray[np.integer]) -
     Returns:
         Mean of -log2(share of events); NaN if every list is empty.
     """
-    share = (popularity + 1.0) / (popularity + 1.0).sum()
-    shown = top[top >= 0]
-    return float(-np.log2(share[shown]).mean()) if len(shown) else float("nan")
+    surprise = -np.log2((popularity + 1.0) / (popularity + 1.0).sum())
+    shown = np.bincount(top[top >= 0], minlength=len(surprise))
+    return float(shown @ surprise / shown.sum()) if shown.any() else float("nan")
 
 
 def personalisation(top: npt.NDArray[np.integer]) -> float:
@@ -129,46 +119,8 @@ def personalisation(top: npt.NDArray[np.integer]) -> float:
     n, k = top.shape
     if n < 2 or not k:  # noqa: PLR2004 a pair is two
         return float("nan")
-    shown = np.unique(top[top >= 0], return_counts=True)[1].astype(np.float64)
+    shown = np.bincount(top[top >= 0]).astype(np.float64)
     return float(1.0 - (shown * (shown - 1.0)).sum() / (n * (n - 1.0) * k))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A mean over devices with its 95 % bootstrap interval.
-
-    Attributes:
-        mean: Mean over devices.
-        low: 2.5th percentile of resampled means.
-        high: 97.5th percentile of resampled means.
-        n: Number of devices.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-
-def bootstrap(
-    values: npt.NDArray[np.float64], rng: np.random.Generator, resamples: int = 1000
-) -> Estimate:
-    """Estimate the mean of ``values`` with a percentile interval over resampled devices.
-
-    Raises:
-        ValueError: If ``values`` is empty or not one-dimensional.
-    """
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"values must be one-dimensional and not empty, got {values.shape}")
-    n = len(values)
-    means = np.concatenate(
-        [
-            values[rng.integers(n, size=(min(_BLOCK_RESAMPLES, resamples - done), n))].mean(axis=1)
-            for done in range(0, resamples, _BLOCK_RESAMPLES)
-        ]
-    )
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Estimate(mean=float(values.mean()), low=float(low), high=float(high), n=n)
 
 
 def segments(lengths: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -220,7 +172,7 @@ class Ranked:
     """
 
     ranks: Ranks = field(repr=False)
-    top: npt.NDArray[np.int64] = field(repr=False)
+    top: Lists = field(repr=False)
 
     @property
     def k(self) -> int:
@@ -243,7 +195,7 @@ def rank_task(
         task: Histories and targets; a ``new`` task hides the history from the lists.
         k: Length of the lists, at least 1.
     """
-    return rank_scores(partial(model.scores, parameters), task, k=k)
+    return rank_scores(scorer_of(model, parameters), task, k=k)
 
 
 def rank_scores(scores: Scores, task: Task, *, k: int = 10) -> Ranked:
@@ -256,22 +208,28 @@ def rank_scores(scores: Scores, task: Task, *, k: int = 10) -> Ranked:
 
     Returns:
         Ranks and lists. Devices are scored in blocks, so that memory stays below 200 MB for
-        catalogs of up to a million items.
+        catalogs of up to a million items, beside ``4 k + 8`` bytes a device.
 
     Raises:
         ValueError: If the task is empty or a score is not finite.
     """
     if not len(task):
         raise ValueError("the task has no device to evaluate")
-    block = min(max(1, _BLOCK_SCORES // len(task.data.catalog)), _BLOCK_DEVICES)
-    blocks = [
-        _rank_block(scores, task, range(start, min(start + block, len(task))), k)
-        for start in range(0, len(task), block)
-    ]
-    return Ranked(
-        ranks=np.concatenate([ranks for ranks, _ in blocks]),
-        top=np.concatenate([top for _, top in blocks]),
-    )
+    n, block = len(task), block_of(len(task.data.catalog))
+    ranks, top = np.empty(n), np.empty((n, k), np.int32)
+    for start in range(0, n, block):
+        rows = slice(start, start + block)
+        histories, targets = histories_of(task, rows), task.targets[rows]
+        hidden = histories if task.kind == "new" else None
+        visible = visible_scores(scores(histories), targets, hidden)
+        ranks[rows] = ranks_of(visible, targets)
+        top[rows] = best_lists(visible, k)
+    return Ranked(ranks=ranks, top=top)
+
+
+def histories_of(task: Task, rows: slice) -> Histories:
+    """Return what is known of some devices of a task, as columns. Secret."""
+    return Histories.rows(task.data.ptr, task.data.items, task.devices[rows])
 
 
 def evaluate(
@@ -317,28 +275,15 @@ def summarise(ranked: Ranked, task: Task, *, rng: np.random.Generator) -> Evalua
             if rows.any()
         },
         coverage=coverage(ranked.top, items),
-        novelty=novelty(ranked.top, np.bincount(task.data.items, minlength=items)),
+        novelty=novelty(ranked.top, task.data.item_counts()),
         personalisation=personalisation(ranked.top),
     )
 
 
-def _rank_block(
-    score: Scores, task: Task, rows: range, k: int
-) -> tuple[Ranks, npt.NDArray[np.int64]]:
-    """Return target ranks and lists, padded with -1, of some devices of a task."""
-    histories = [task.history(i) for i in rows]
-    scores = score(histories)
-    hidden = histories if task.kind == "new" else None
-    ranks = target_ranks(scores, task.targets[rows.start : rows.stop], hidden)
-    top = np.full((len(rows), k), -1, np.int64)
-    visible = np.ones(scores.shape[1], bool)
-    for row, history in enumerate(histories):
-        if hidden is not None:
-            visible[history] = False
-        best = serving_order(scores[row], k, visible)
-        top[row, : len(best)] = best
-        visible[history] = True
-    return ranks, top
+def block_of(items: int) -> int:
+    """Return how many devices to rank at once with a catalog of ``items``."""
+    near = max(_CACHED_SCORES // items, _LEAST_DEVICES)
+    return min(near, max(1, _BLOCK_SCORES // items), _BLOCK_DEVICES)
 
 
 def _relevance(ranks: Ranks, k: int, rng: np.random.Generator) -> Relevance:

@@ -7,14 +7,18 @@ the device from its history and is not a parameter.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_models.draws import Draws
+
+Scores = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.floating]]
+"""From n histories, oldest event first, to a score for each item: shape ``(n, items)``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,3 +194,43 @@ class Recommender(Protocol):
     def export(self, parameters: npt.NDArray[np.float32]) -> Exported:
         """Return the arrays a device ranks with."""
         ...
+
+
+@runtime_checkable
+class ScoresMany(Protocol):
+    """A model that gets ready once to score many blocks of histories."""
+
+    def scorer(self, parameters: npt.NDArray[np.float32], *, apart: bool = False) -> Scores:
+        """Return what ``scores`` is for these parameters, without the work they all share.
+
+        Args:
+            parameters: Shared parameters of shape ``(size,)``. Public.
+            apart: Score each history as if it were alone, to the bit. A product of two matrices may
+                round a row otherwise than the product of that row does, and otherwise among other
+                rows: what is summed over devices must not depend on who is asked together.
+        """
+        ...
+
+
+def scorer_of(
+    model: Recommender, parameters: npt.NDArray[np.float32], *, apart: bool = False
+) -> Scores:
+    """Return a scorer of many histories; see ``ScoresMany``. Any model has one.
+
+    Args:
+        model: The model.
+        parameters: Its shared parameters. Public.
+        apart: Score each history as if it were alone, to the bit.
+    """
+    if isinstance(model, ScoresMany):
+        return model.scorer(parameters, apart=apart)
+    return partial(_one_by_one, model, parameters) if apart else partial(model.scores, parameters)
+
+
+def _one_by_one(
+    model: Recommender,
+    parameters: npt.NDArray[np.float32],
+    histories: Sequence[npt.NDArray[np.integer]],
+) -> npt.NDArray[np.float32]:
+    nobody = model.scores(parameters, [])
+    return np.concatenate([nobody, *(model.scores(parameters, [own]) for own in histories)])

@@ -50,3 +50,25 @@ class Ridge:
         base = self.unseen_weight * gram + self.ridge * np.eye(len(gram))
         systems = base + np.einsum("ns,si,sj->nij", weights, q, q, optimize=True)
         return np.linalg.solve(systems, (weights @ q)[..., None])[..., 0]
+
+    def each_user(
+        self,
+        gram: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.floating],
+        weights: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float64]:
+        """Solve the problem of many histories of the same length, each as if it were alone.
+
+        Args:
+            gram: Q^T Q of the whole item table, shape ``(dim, dim)``. Public.
+            rows: Rows of each history's slots, shape ``(n, slots, dim)``. Secret.
+            weights: Weights of the slots, shape ``(slots,)``.
+
+        Returns:
+            float64 of shape ``(n, dim)``: the bits of ``user_vectors`` for each history.
+        """
+        q = np.asarray(rows, np.float64)
+        base = self.unseen_weight * gram + self.ridge * np.eye(len(gram))
+        systems = base + (weights[:, None] * q).transpose(0, 2, 1) @ q
+        solved = np.linalg.solve(systems, (weights[None] @ q)[:, 0, :, None])
+        return np.asarray(solved[..., 0], np.float64)

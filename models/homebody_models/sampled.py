@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.bootstrap import Estimate, bootstrap
+from homebody_models.full_ranking import Ranks
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Estimate, Ranks, Scores, bootstrap, hit, ndcg
+from homebody_models.metrics import histories_of, hit, ndcg
+from homebody_models.recommender import Scores
 from homebody_models.split import Task
 
 _BLOCK_SCORES = 8_000_000
@@ -64,16 +67,16 @@ def sampled_ranks(scores: Scores, task: Task, negatives: npt.NDArray[np.int64]) 
     block = max(1, _BLOCK_SCORES // len(task.data.catalog))
     ranks = np.empty(len(task))
     for start in range(0, len(task), block):
-        rows = range(start, min(start + block, len(task)))
-        found = scores([task.history(i) for i in rows])
+        rows = slice(start, start + block)
+        found = scores(histories_of(task, rows))
         if not np.isfinite(found).all():
             raise ValueError("scores must be finite: a NaN would rank first")
-        others = negatives[task.devices[rows.start : rows.stop]]
-        targets = task.targets[rows.start : rows.stop].astype(np.int64)[:, None]
+        others = negatives[task.devices[rows]]
+        targets = task.targets[rows].astype(np.int64)[:, None]
         own = np.take_along_axis(found, targets, axis=1)
         theirs = np.take_along_axis(found, others, axis=1)
         counts = (theirs > own) + 0.5 * (theirs == own)
-        ranks[rows.start : rows.stop] = np.where(others == targets, 0.0, counts).sum(axis=1)
+        ranks[rows] = np.where(others == targets, 0.0, counts).sum(axis=1)
     return ranks
 
 

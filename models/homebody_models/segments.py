@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.bootstrap import Estimate, bootstrap
 from homebody_models.metrics import (
     COLD_AT_MOST,
     HOT_ABOVE,
-    Estimate,
     Ranked,
-    bootstrap,
     coverage,
     novelty,
     segments,
@@ -103,7 +102,7 @@ def parts_by_target(task: Task) -> list[Part]:
     Items are ordered by events in the histories; head, middle and tail each hold a third of these
     events, an item that lies across two counts to the one it begins in. Ties go by index.
     """
-    counts = np.bincount(task.data.items, minlength=len(task.data.catalog))
+    counts = task.data.item_counts()
     order = np.argsort(-counts, kind="stable")
     before = np.concatenate(([0], np.cumsum(counts[order])[:-1]))
     third = np.empty(len(counts), np.int64)
@@ -134,7 +133,7 @@ def compare(
         raise ValueError("both models must have ranked for the same devices")
     mine, theirs = own.ndcg(), other.ndcg()
     items = len(task.data.catalog)
-    chosen = np.bincount(task.data.items, minlength=items)
+    chosen = task.data.item_counts()
     return [
         PartFigures(
             name=part.name,

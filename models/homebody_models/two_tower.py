@@ -9,18 +9,22 @@ dV = dE, dW = F^T dE, db = R^T 1. No autograd is needed on a device.
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
+from homebody_models.history_columns import Histories
 from homebody_models.quantise import LARGEST_VALUE
-from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
+from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Scores
+from homebody_models.scoring import products
 
 Array = npt.NDArray[np.float32]
 
-_BLOCK = 512  # histories scored at once: 8 MB of rows at dim 64
+_BLOCK = 512  # histories scored at once
+_GATHERED = 32  # of which rows are gathered at once: 512 KB at dim 64, which stay near
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,17 +137,11 @@ class TwoTower:
 
     def scores(self, parameters: Array, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         """Return a score for each item, shape ``(len(histories), items)``; b if no history."""
-        table, b = self._table(parameters)
-        scores = np.empty((len(histories), self.n_items), np.float32)
-        for start in range(0, len(histories), _BLOCK):  # the rows of all histories are large
-            items, shares = self._window().shares(histories[start : start + _BLOCK])
-            block = scores[start : start + len(items)]
-            np.matmul(_users(table, items, shares), table.T, out=block)
-            if self.repeat:
-                rows = np.arange(len(items))[:, None]
-                np.add.at(block, (rows, items), np.float32(self.repeat) * shares)
-        scores += b
-        return scores
+        return self._scores(self._table(parameters), histories, apart=False)
+
+    def scorer(self, parameters: Array, *, apart: bool = False) -> Scores:
+        """Return ``scores`` of these parameters, their table made once; see ``ScoresMany``."""
+        return partial(self._scores, self._table(parameters), apart=apart)
 
     def privacy_split(self) -> PrivacySplit:
         """Name what may leave in an update; the user vector never does."""
@@ -160,6 +158,27 @@ class TwoTower:
             history_decay=self.history_decay,
             repeat=self.repeat or None,
         )
+
+    def _scores(
+        self,
+        shared: tuple[Array, Array],
+        histories: Sequence[npt.NDArray[np.integer]],
+        *,
+        apart: bool,
+    ) -> Array:
+        """Return ``scores`` by a table and a bias."""
+        table, b = shared
+        columns = Histories.of(histories)
+        scores = np.empty((len(columns), self.n_items), np.float32)
+        for start in range(0, len(columns), _BLOCK):
+            items, shares = self._window().shares(columns[start : start + _BLOCK])
+            block = scores[start : start + len(items)]
+            products(_users(table, items, shares), table, block, apart=apart)
+            if self.repeat:
+                rows = np.arange(len(items))[:, None]
+                np.add.at(block, (rows, items), np.float32(self.repeat) * shares)
+        scores += b
+        return scores
 
     def _window(self) -> HistoryWindow:
         """Return the events that form the user vector."""
@@ -182,7 +201,10 @@ class TwoTower:
 
 def _users(table: Array, items: npt.NDArray[np.int64], shares: Array) -> Array:
     """Return user vectors of shape ``(n, dim)`` from the slots of each history."""
-    users: Array = (shares[:, None, :] @ table[items])[:, 0]
+    users = np.empty((len(items), table.shape[1]), np.float32)
+    for start in range(0, len(items), _GATHERED):
+        part = slice(start, start + _GATHERED)
+        np.matmul(shares[part, None, :], table[items[part]], out=users[part, None, :])
     return users
 
 

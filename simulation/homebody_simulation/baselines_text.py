@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from homebody_models.metrics import Estimate
+from homebody_models.bootstrap import Estimate
 from homebody_simulation.baselines import PROTOCOL, BaselineRow, BaselineTable
 
 _TASKS = {"again": "next item, repeats included", "new": "next new item"}

@@ -7,8 +7,9 @@ import numpy as np
 
 from homebody_models.baselines.simple import Rules
 from homebody_models.local_recency import LocalRecency
-from homebody_models.metrics import Ranked, Scores, rank_scores
+from homebody_models.metrics import Ranked, rank_scores
 from homebody_models.popularity import Popularity, popularity_baseline
+from homebody_models.recommender import Scores, scorer_of
 from homebody_models.split import Task
 from homebody_simulation.setup import Prepared
 from homebody_simulation.shipping import Shipping
@@ -45,7 +46,7 @@ def stages(prepared: Prepared, shipping: Shipping) -> dict[str, Contender]:
         found[stage.name] = Contender(
             name=f"{model.name}, {stage.name}" if several else model.name,
             note=stage.words + (given if several else ""),
-            scores=partial(model.scores, stage.parameters),
+            scores=scorer_of(model, stage.parameters),
             own=own,
         )
     return found

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from homebody_models.metrics import ndcg, target_ranks
-from homebody_models.recommender import Recommender
+from homebody_models.full_ranking import ranks_of, visible_scores
+from homebody_models.metrics import histories_of, ndcg
+from homebody_models.recommender import Recommender, scorer_of
 from homebody_models.split import Task
 
 _SAMPLE = 2_000
@@ -128,12 +129,14 @@ def look(
 ) -> tuple[float, float]:
     """Return mean loss (nats) and mean ndcg@10 of a model on a task."""
     losses, qualities = [], []
+    score = scorer_of(model, parameters)
     for start in range(0, len(task), block):
-        histories = [task.history(i) for i in range(start, min(start + block, len(task)))]
-        targets = task.targets[start : start + block]
-        scores = model.scores(parameters, histories)
+        rows = slice(start, start + block)
+        histories, targets = histories_of(task, rows), task.targets[rows]
+        scores = score(histories)
         hidden = histories if task.kind == "new" else None
-        qualities.append(ndcg(target_ranks(scores, targets, hidden), 10))
+        ranks = ranks_of(visible_scores(scores, targets, hidden), targets)
+        qualities.append(ndcg(ranks, 10))
         shifted = scores - scores.max(axis=1, keepdims=True)
         total = np.log(np.exp(shifted).sum(axis=1))
         losses.append(total - shifted[np.arange(len(targets)), targets])

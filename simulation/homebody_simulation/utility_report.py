@@ -43,8 +43,12 @@ def utility_report(prepared: Prepared, shipping: Shipping) -> dict[str, Any]:
     # A new item is never a repetition: what can only repeat has no row there.
     baselines = [shelf, rules(prepared)]
     baselines += [local_only(prepared)] if task.kind == "again" else []
-    ranked = {each.name: each.rank(task) for each in (*made.values(), *baselines)}
-    found = {name: summarised(one, task) for name, one in ranked.items()}
+    ranked, found = {}, {}
+    for each in (*made.values(), *baselines):  # lists of a million devices take room: few are kept
+        one = each.rank(task)
+        found[each.name] = summarised(one, task)
+        if each.name in (own.name, shelf.name):
+            ranked[each.name] = one
     values = {each.name: _values(found[each.name]) for each in baselines}
     values["popularity"]["validation_ndcg@10"] = _validation(prepared, shelf)
     report: dict[str, Any] = {

@@ -15,7 +15,7 @@ from homebody_models.baselines.gram import gram, head_of
 from homebody_models.baselines.linear import EASE, EASE_WINDOWED, ItemKnn
 from homebody_models.draws import Draws
 from homebody_models.interactions import Catalog, Interactions
-from homebody_models.metrics import Scores
+from homebody_models.recommender import Scores
 from homebody_models.two_tower import TwoTower
 
 Make = Callable[..., Interactions]

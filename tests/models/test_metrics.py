@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homebody_models.bootstrap import bootstrap
 from homebody_models.interactions import Interactions
 from homebody_models.local_recency import LocalRecency
 from homebody_models.metrics import (
-    bootstrap,
     coverage,
     evaluate,
     hit,

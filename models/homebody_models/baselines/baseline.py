@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.history_columns import Histories
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Scores
+from homebody_models.recommender import Scores
 
 Setting = Mapping[str, float]
 """Values of a baseline's settings by name. Public."""
@@ -67,14 +68,16 @@ def recency(
         decay: Weight of an event relative to the next newer one, in (0, 1].
         newest: Events that count.
     """
-    weights = np.zeros((len(histories), items), np.float32)
-    powers = decay ** np.arange(newest - 1, -1, -1, dtype=np.float64)
-    for row, history in enumerate(histories):
-        if len(history):
-            own = history[-newest:]
-            summed = np.bincount(own, powers[-len(own) :], minlength=items)
-            weights[row] = summed / summed.sum()
-    return weights
+    columns = Histories.of(histories).newest(newest)
+    owners, chosen = columns.events()
+    powers = decay ** np.arange(newest, dtype=np.float64)
+    shape = len(columns), items
+    summed = np.bincount(
+        owners * items + chosen, powers[columns.ages()], minlength=shape[0] * shape[1]
+    ).reshape(shape)
+    total = summed.sum(axis=1, keepdims=True)
+    np.divide(summed, total, out=summed, where=total > 0.0)
+    return summed.astype(np.float32)
 
 
 def own_again(train: Interactions) -> Axes:

@@ -17,7 +17,8 @@ from homebody_models.baselines.linear import EASE, EASE_RECENCY, EASE_WINDOWED, 
 from homebody_models.baselines.next_item import NextItem
 from homebody_models.baselines.next_linear import NextLinear
 from homebody_models.baselines.simple import Bestsellers, LocalOnly, Rules
-from homebody_models.metrics import Scores, ndcg, target_ranks
+from homebody_models.metrics import histories_of, ndcg, target_ranks
+from homebody_models.recommender import Scores
 from homebody_models.split import Kind, Split, Task
 
 _ALL: Final[tuple[Baseline, ...]] = (
@@ -156,7 +157,7 @@ def quality(scores: Scores, task: Task) -> float:
     block = max(1, _BLOCK_SCORES // len(task.data.catalog))
     total = 0.0
     for start in range(0, len(task), block):
-        histories = [task.history(i) for i in range(start, min(start + block, len(task)))]
+        histories = histories_of(task, slice(start, start + block))
         hidden = histories if task.kind == "new" else None
         ranks = target_ranks(scores(histories), task.targets[start : start + block], hidden)
         total += float(ndcg(ranks, 10).sum())

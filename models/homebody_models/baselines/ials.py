@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, own_again, recency
+from homebody_models.history_columns import Histories
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Scores
+from homebody_models.recommender import Scores
 from homebody_models.ridge import Ridge
 
 DIM: Final = 64
@@ -62,7 +63,7 @@ class _Ials:
     repeat: float
 
     def __call__(self, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
-        own = [np.unique(history) for history in histories]
+        own = Histories.of(histories).distinct()
         users = _solve(own, self.table, self.unseen_weight, self.ridge)
         scores: Array = users.astype(np.float32) @ self.table.T.astype(np.float32)
         if self.repeat:

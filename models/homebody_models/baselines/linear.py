@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, own_again, recency
 from homebody_models.baselines.gram import Head, gram, head_of
+from homebody_models.history_columns import Histories
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Scores
+from homebody_models.recommender import Scores
 
 _TAIL = 1e-6  # items without a row are ordered by popularity, at the height of a score of zero
 
@@ -32,13 +33,14 @@ class Linear:
 
     def __call__(self, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         """Return a score for each item, shape ``(len(histories), items)``."""
-        distinct = self.decay == 1.0
-        known = [self.head.place[np.unique(h) if distinct else h] for h in histories]
-        weights = recency([own[own >= 0] for own in known], len(self.head.items), self.decay)
-        scores = np.tile(np.float32(_TAIL) * self.head.popular, (len(histories), 1))
+        columns = Histories.of(histories)
+        counted = columns.distinct() if self.decay == 1.0 else columns
+        known = counted.known(self.head.place)
+        weights = recency(known, len(self.head.items), self.decay)
+        scores = np.tile(np.float32(_TAIL) * self.head.popular, (len(columns), 1))
         scores[:, self.head.items] += weights @ self.matrix
         if self.repeat:
-            own = recency(histories, scores.shape[1], OWN_DECAY)
+            own = recency(columns, scores.shape[1], OWN_DECAY)
             scores += np.float32(self.repeat) * own
         return scores
 

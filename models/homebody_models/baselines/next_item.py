@@ -17,8 +17,8 @@ import numpy.typing as npt
 from homebody_models.baselines.baseline import Array, Axes, Setting
 from homebody_models.history import normalised
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Scores
 from homebody_models.negatives import draw_negatives
+from homebody_models.recommender import Scores
 from homebody_models.two_tower import TwoTower
 
 DIM: Final = 64

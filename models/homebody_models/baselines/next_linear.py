@@ -16,7 +16,7 @@ from homebody_models.baselines.baseline import Axes, Setting, own_again
 from homebody_models.baselines.gram import EVENTS, REPEATED, Head, head_of
 from homebody_models.baselines.linear import Linear
 from homebody_models.interactions import Interactions
-from homebody_models.metrics import Scores
+from homebody_models.recommender import Scores
 
 Matrix = npt.NDArray[np.float64]
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.baselines.baseline import OWN_DECAY, Array, Axes, Setting, counts, recency
+from homebody_models.history_columns import Histories
 from homebody_models.interactions import Interactions
 from homebody_models.local_recency import LocalRecency
-from homebody_models.metrics import Scores
 from homebody_models.popularity import popularity_baseline
+from homebody_models.recommender import Scores
 
 _LATELY = 10  # events that a rule looks at
 
@@ -116,11 +117,11 @@ class _Rules:
 
     def __call__(self, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         shelves = int(self.shelf.max(initial=0)) + 1
-        lately = [self.shelf[history[-_LATELY:]] for history in histories]
-        share = recency(lately, shelves, 1.0)
+        columns = Histories.of(histories)
+        share = recency(columns.newest(_LATELY).known(self.shelf), shelves, 1.0)
         scores: Array = share[:, self.shelf] * self.popular
         scores += np.float32(1e-3) * self.popular  # the rest of the list: bestsellers
         if self.repeat:
-            own = recency(histories, len(self.popular), OWN_DECAY)
+            own = recency(columns, len(self.popular), OWN_DECAY)
             scores += np.float32(self.repeat) * own
         return scores
