@@ -7,7 +7,7 @@ devices is released with noise, and each figure is its entry of the sum over the
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -128,6 +128,32 @@ def own_figures(metric: str, own: OwnLook) -> Vector:
         ValueError: If there is no such metric.
     """
     return _known(metric).measure(own)
+
+
+def figures_of_many(
+    metric: str, ranks: npt.NDArray[np.float64], events: npt.NDArray[np.integer]
+) -> Iterator[tuple[Vector, int]]:
+    """Yield each different vector that devices add, and how many of them add it. Secret.
+
+    A metric of the list looks at the rank alone, and at none past the list; the others look at the
+    events alone. So there are few, each made by ``own_figures``.
+
+    Args:
+        metric: Name of the metric.
+        ranks: Rank of each device's latest event, as in ``OwnLook``; shape ``(n,)``.
+        events: Events each device holds, shape ``(n,)``.
+
+    Raises:
+        ValueError: If there is no such metric.
+    """
+    if needs_held_out(metric):
+        looked, times = np.unique(np.where(ranks < TOP, ranks, np.inf), return_counts=True)
+        looks = [OwnLook(rank=rank, events=0) for rank in looked.tolist()]
+    else:
+        held, times = np.unique(events, return_counts=True)
+        looks = [OwnLook(rank=math.inf, events=number) for number in held.tolist()]
+    for look, number in zip(looks, times.tolist(), strict=True):
+        yield own_figures(metric, look), number
 
 
 def figure_scale(metric: str, devices: int) -> float:

@@ -11,6 +11,7 @@ from homebody_client.statistic import statistic_of
 from homebody_models.device_metrics import figure_names
 from homebody_privacy.messages import StatisticName
 from homebody_simulation.cohort.engine import Engine
+from homebody_simulation.cohort.figures import figure_total
 from homebody_simulation.cohort.kernel_engine import KernelEngine
 from homebody_simulation.cohort.statistics import statistic_total
 
@@ -42,6 +43,8 @@ class CohortShard:
 
     def figure(self, devices: Devices, parameters: Parameters, metric: str) -> Integers:
         """Return the sum of what the devices add to a figure."""
+        if isinstance(self.engine, KernelEngine):
+            return figure_total(self.host, devices, parameters, metric, self.engine.threads)
         total = np.zeros(len(figure_names(metric)), np.int64)
         for device in devices.tolist():
             total += figure_contribution(self.host, device, parameters, metric)
