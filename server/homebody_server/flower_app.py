@@ -5,7 +5,6 @@ Errors never leave as exceptions: Flower would print their text into its logs an
 its own command line, so the outcome is a file.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +148,7 @@ def _train(
         lambda number: derive_key(key, "noise", number),
         dim=spec.trained_size,
         rounds=spec.rounds,
+        keep=vault.keep if vault else None,
     ) as ahead:
         strategy = HomebodyStrategy(
             run=spec.run_id or folder.name,
@@ -170,7 +170,6 @@ def _train(
             releaser=releaser,
             numbers=range(state.next_round, spec.rounds + 1),
             spending=spending,
-            keep_noise=_noise_keeper(vault, ahead),
             save=folder.save_state,
             observe=observe,
             interrupted=spec.runtime == "deploy" and spending.is_open(state.next_round),
@@ -223,13 +222,6 @@ def _restored(folder: RunFolder, key: bytes, mechanism: Mechanism, done: int) ->
     if done:
         mechanism.restore(vault.recall(done))
     return vault
-
-
-def _noise_keeper(vault: NoiseVault | None, ahead: NoiseAhead) -> Callable[[int], None]:
-    """Return what keeps the noise's state after each round: that of the noise that was used."""
-    if vault is None:
-        return lambda _: None
-    return lambda number: vault.keep(number, ahead.state_after(number))
 
 
 def build_server_app(observe: Observer | None = None, stages: Stages | None = None) -> ServerApp:

@@ -1,4 +1,4 @@
-"""Noise of the next round, drawn in a thread while this round's devices train.
+"""Noise of the next round, drawn and its state kept in a thread while this round's devices train.
 
 What is drawn depends on the run's key and the round alone, never on a reply, so it may be drawn
 before the replies come. It is held in memory, given out once, and never written: after a crash the
@@ -7,7 +7,6 @@ same key draws the same noise again, for the same round.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,15 +17,7 @@ from homebody_privacy.mechanisms import Mechanism
 from homebody_privacy.stream import NoiseStream
 
 Integers = npt.NDArray[np.int64]
-State = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """Noise of a round, and the mechanism's state after it. Secret."""
-
-    noise: Integers = field(repr=False)
-    state: State = field(repr=False)
+Keep = Callable[[int, Mapping[str, npt.NDArray[Any]]], None]
 
 
 class NoiseAhead:
@@ -38,19 +29,27 @@ class NoiseAhead:
         key: Key of each round's noise. Secret.
         dim: Coordinates of a release.
         rounds: Last round of the run.
+        keep: Keeps the mechanism's state after a round durably, before that round's noise is given
+            out; None where it has none.
     """
 
     def __init__(
-        self, mechanism: Mechanism, key: Callable[[int], bytes], *, dim: int, rounds: int
+        self,
+        mechanism: Mechanism,
+        key: Callable[[int], bytes],
+        *,
+        dim: int,
+        rounds: int,
+        keep: Keep | None,
     ) -> None:
         """Draw nothing yet."""
         self._mechanism = mechanism
         self._key = key
         self._dim = dim
         self._rounds = rounds
+        self._keep = keep
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="noise")
-        self._due: tuple[int, Future[_Drawn]] | None = None
-        self._state: tuple[int, State] | None = None
+        self._due: tuple[int, Future[Integers]] | None = None
 
     def __enter__(self) -> Self:
         """Return the drawer itself."""
@@ -88,22 +87,13 @@ class NoiseAhead:
         self.begin(number)
         if self._due is None:
             raise RuntimeError("the run has no such round")
-        drawn = self._due[1].result()
-        self._due, self._state = None, (number, drawn.state)
+        (_, drawn), self._due = self._due, None
+        noise = drawn.result()
         self.begin(number + 1)
-        return drawn.noise
+        return noise
 
-    def state_after(self, number: int) -> State:
-        """Return the mechanism's state after a round: what its next draw needs. Secret.
-
-        Raises:
-            RuntimeError: If it is not the round whose noise was used last.
-        """
-        if self._state is None or self._state[0] != number:
-            raise RuntimeError("the state of that round is gone")
-        return self._state[1]
-
-    def _draw(self, number: int) -> _Drawn:
+    def _draw(self, number: int) -> Integers:
         noise = self._mechanism.noise(self._dim, NoiseStream(self._key(number)))
-        state = {name: value.copy() for name, value in self._mechanism.state().items()}
-        return _Drawn(noise, state)
+        if self._keep is not None:
+            self._keep(number, self._mechanism.state())
+        return noise

@@ -4,9 +4,10 @@ The buffers of DP-FTRL are noise that later sums will carry: who knows them subt
 are encrypted (AES-256-GCM, https://csrc.nist.gov/pubs/sp/800/38/d/final) under a key made of the
 run's own, with run and round bound as associated data: a state cannot stand for another round's.
 
-The state after round t is on disk before round t's model is. Two states are kept: a round that
-was cut short between the two is drawn again from the one before it, with the same key, and gets
-the same noise; noise is never drawn afresh for a sum, nor used for two sums that are released.
+The state after round t is on disk before round t's model is, and may be before its replies came:
+noise is drawn one round ahead. So three states are kept: a round that was cut short is drawn again
+from the one before it, with the same key, and gets the same noise; noise is never drawn afresh for
+a sum, nor used for two sums that are released.
 """
 
 import io
@@ -25,7 +26,7 @@ from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError
 
 _NONCE_BYTES: Final = 12
-_KEPT: Final = 2
+_KEPT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class NoiseVault:
     key: bytes = field(repr=False)
 
     def keep(self, number: int, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Seal the state after a round, on disk when the call returns; older ones but one go.
+        """Seal the state after a round, on disk when the call returns; older ones but two go.
 
         Args:
             number: Round, from 1.

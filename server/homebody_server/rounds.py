@@ -66,7 +66,6 @@ def drive(
     releaser: Releaser,
     numbers: range,
     spending: Spending,
-    keep_noise: Callable[[int], None],
     save: Callable[[TrainState], None],
     observe: Observer,
     interrupted: bool = False,
@@ -84,7 +83,6 @@ def drive(
         releaser: The model, restored to the state before the first of these rounds.
         numbers: The rounds, from 1; may be empty.
         spending: Charges; raises to stop the run before a round.
-        keep_noise: Keeps the mechanism's state after a round durably; called before its release.
         save: Keeps a state durably.
         observe: Called with each released model. Nothing in the run depends on it.
         interrupted: Count the first of them as void: it was opened, and cut short.
@@ -113,7 +111,6 @@ def drive(
                 )
             void = _run_round(gatherer, strategy, number, asked, stages)
         with stages.of(CHECKPOINT):
-            keep_noise(number)
             state = _state(number + 1, releaser, strategy, void=void)
             save(state)
         with stages.of(LEDGER):

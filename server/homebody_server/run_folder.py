@@ -194,17 +194,16 @@ class RunFolder:
             value = getattr(state, name)
             if value is not None:
                 arrays[name] = np.array(value, np.float64)
-        temporary = self.path / ".state.new.npz"
+        whole = io.BytesIO()
         np.savez(
-            temporary,
+            whole,
             next_round=np.int64(state.next_round),
             parameters=state.parameters,
             void=np.str_(state.void or ""),
             allow_pickle=False,
             **arrays,
         )
-        write_durably(self.path / "state.npz", temporary.read_bytes())
-        temporary.unlink()
+        write_durably(self.path / "state.npz", whole.getvalue())
 
     def load_state(self) -> TrainState:
         """Return the last state kept.

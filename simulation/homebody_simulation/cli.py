@@ -63,6 +63,9 @@ def simulate(
     ] = None,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Print where the time went, by stage.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     resume: Annotated[
         str | None,
@@ -101,7 +104,12 @@ def simulate(
         runs=runs,
     )
     # The heavy half of the package loads once the options make sense.
-    from homebody_simulation.console import show_device, show_progress, show_summary
+    from homebody_simulation.console import (
+        show_device,
+        show_profile,
+        show_progress,
+        show_summary,
+    )
     from homebody_simulation.simulate import resume as go_on
     from homebody_simulation.simulate import simulate as start
 
@@ -111,4 +119,6 @@ def simulate(
         sys.stdout.write(json.dumps(run.to_dict(), ensure_ascii=False) + "\n")
         return
     show_summary(run)
+    if profile:
+        show_profile(run)
     show_device(run)

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from homebody_models.recommender import model_digest
+from homebody_server.stages import EVALUATION
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
 from homebody_simulation.egress import write_egress
@@ -50,9 +51,10 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
     """
     folder, spec, layout = prepared.folder, prepared.spec, prepared.model.layout
     state = folder.load_state()
-    shipping = shipping_of(prepared)
+    with prepared.stages.of(EVALUATION):
+        shipping = shipping_of(prepared)
+        utility = utility_report(prepared, shipping)
     shipped = shipping.shipped.parameters
-    utility = utility_report(prepared, shipping)
     found, sent = privacy_report(prepared), uploads(prepared)
     epsilon, privacy = found.epsilon, found.privacy
     report: dict[str, Any] = {

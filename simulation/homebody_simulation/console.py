@@ -19,6 +19,7 @@ from homebody_client.bundles import open_model, read_public_key, trust_key
 from homebody_client.recommend import recommend
 from homebody_privacy.charges import round_up
 from homebody_server.run_spec import RunSpec
+from homebody_server.stages import STAGES
 from homebody_simulation.curve import Point
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.setup import Prepared
@@ -209,10 +210,27 @@ def _done(report: Mapping[str, Any]) -> str:
     return " and ".join([*words, f"{report['rounds']} rounds"] if report["rounds"] else words)
 
 
+def show_profile(run: SimulatedRun) -> None:
+    """Print where the time of a run went, by stage."""
+    whole = sum(run.seconds.values())
+    table = Table(title=f"Where {whole:.1f} s went")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("what it is")
+    for name, what in STAGES.items():
+        if name in run.seconds:
+            seconds = run.seconds[name]
+            table.add_row(name, f"{seconds:.2f}", f"{seconds / (whole or 1.0):.0%}", what)
+    Console().print(table)
+
+
 def show_device(run: SimulatedRun) -> None:
     """Let one simulated device open the bundle and print its ten best with reasons."""
     request = run.report["data"]
-    data = load_dataset(request["name"], **request["options"]).interactions
+    data = run.data
+    if data is None:  # the run ended earlier
+        data = load_dataset(request["name"], **request["options"]).interactions
     lengths = data.ptr[1:] - data.ptr[:-1]
     device_number = int(lengths.argsort(kind="stable")[len(lengths) // 2])  # neither cold nor hot
     titles = dict(zip(data.catalog.ids, data.catalog.titles, strict=True))

@@ -17,7 +17,7 @@ from homebody_client.node_app import NodeOpener
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
 from homebody_server.run_spec import RunSpec
-from homebody_server.stages import DEVICES, Stages
+from homebody_server.stages import DEVICES
 from homebody_simulation.cohort.choice import engine_of
 from homebody_simulation.cohort.reference import ReferenceEngine
 from homebody_simulation.cohort.shard import CohortShard
@@ -33,25 +33,19 @@ _SHARDS: Final = 16
 _HOSTS: Final = 4096  # kept ready; more are opened again when a message needs them
 
 
-def run(
-    prepared: Prepared,
-    observe: Observer,
-    answered: Answered | None = None,
-    stages: Stages | None = None,
-) -> Meter:
+def run(prepared: Prepared, observe: Observer, answered: Answered | None = None) -> Meter:
     """Train until the run ends, whatever ends it; the outcome stands in the run's folder.
 
     Args:
         prepared: The run.
         observe: Called with each release that is seen.
         answered: Told how many devices answered a statistic, where that can be seen.
-        stages: Where the time goes is added up here, where that can be seen.
 
     Returns:
         What the devices' part cost; empty where the runtime cannot measure it.
     """
     if prepared.request.runtime == "cohort":
-        return run_cohort(prepared, observe, answered, stages)
+        return run_cohort(prepared, observe, answered)
     return (run_ray if prepared.request.runtime == "ray" else run_deploy)(prepared, observe)
 
 
@@ -59,7 +53,6 @@ def run_cohort(
     prepared: Prepared,
     observe: Observer,
     answered: Answered | None = None,
-    stages: Stages | None = None,
     *,
     apart: bool | None = None,
 ) -> Meter:
@@ -74,11 +67,9 @@ def run_cohort(
         prepared: The run.
         observe: Called with each release that is seen.
         answered: Told how many devices answered a statistic.
-        stages: Where the time goes is added up here.
         apart: Whether each device has a node of its own; None decides as above.
     """
-    spec, stages = prepared.spec, stages or Stages()
-    meter = Meter()
+    spec, stages, meter = prepared.spec, prepared.stages, Meter()
     with own_records(prepared, host_of(prepared)) as plain:
         everyone = with_engine(prepared, plain)
         if apart is None:

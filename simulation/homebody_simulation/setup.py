@@ -22,6 +22,7 @@ from homebody_privacy.variants import to_toml
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
+from homebody_server.stages import DATA, PLAN, Stages
 from homebody_simulation.datasets import Dataset, load_dataset
 from homebody_simulation.planning import Planned, check_request, plan_run
 from homebody_simulation.request import Request, check_seed
@@ -43,6 +44,7 @@ class Prepared:
         model_spec: Which model.
         model: The model.
         spec: The run's constants.
+        stages: Where the time of the run goes.
     """
 
     request: Request
@@ -53,6 +55,7 @@ class Prepared:
     model_spec: ModelSpec
     model: Recommender = field(repr=False)
     spec: RunSpec
+    stages: Stages = field(repr=False, default_factory=Stages)
 
     @property
     def histories(self) -> Interactions:
@@ -85,8 +88,11 @@ def prepare(
             f"there is a run called {folder.name!r} already",
             fix=f"continue it with --resume {folder.name}, or choose another --name",
         )
-    dataset = load_dataset(request.data, root=None, **request.options)
-    planned = plan_run(request, approved, dataset)
+    stages = Stages()
+    with stages.of(DATA):
+        dataset = load_dataset(request.data, root=None, **request.options)
+    with stages.of(PLAN):
+        planned = plan_run(request, approved, dataset)
     accept(dataset, planned)
     key = run_key(request.runtime, request.seed)
     seed = int.from_bytes(derive_key(key, "init"), "little")
@@ -99,15 +105,18 @@ def prepare(
     config_text = _file_of(planned.config, approved, request)
     features = dataset.interactions.catalog.features if spec.statistics else None
     _write_folder(folder, key, initial, description, config_text, features)
+    with stages.of(DATA):
+        split = leave_one_out(dataset.interactions)
     return Prepared(
         request=request,
         folder=folder,
         config=planned.config,
         dataset=dataset,
-        split=leave_one_out(dataset.interactions),
+        split=split,
         model_spec=planned.model_spec,
         model=planned.model,
         spec=spec,
+        stages=stages,
     )
 
 

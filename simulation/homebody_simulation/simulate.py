@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from homebody_models.interactions import Interactions
 from homebody_privacy.accounting import SpendForecast
 from homebody_privacy.charges import round_up
 from homebody_privacy.errors import HomebodyError
 from homebody_privacy.ledger import read_ledger
 from homebody_server.run_folder import RunFolder
 from homebody_server.spending import spent_before
+from homebody_server.stages import REPORT
 from homebody_simulation import runtimes
 from homebody_simulation.conclude import Timing, conclude
 from homebody_simulation.curve import Curve, Point
@@ -62,10 +64,14 @@ class SimulatedRun:
     Attributes:
         folder: Where its files are.
         report: What ``report.json`` holds.
+        seconds: Where the time went, by stage; empty for a run that ended earlier.
+        data: The whole data set, where it is loaded still. Secret.
     """
 
     folder: Path
     report: Mapping[str, Any] = field(repr=False)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    data: Interactions | None = field(repr=False, default=None)
 
     @property
     def bundle(self) -> Path:
@@ -127,6 +133,7 @@ class SimulatedRun:
             "rounds": report["rounds"],
             "devices_per_second": report["devices_per_second"],
             "seconds": report["seconds"],
+            "stage_seconds": dict(self.seconds),
             "report": str(self.folder / "report.html"),
         }
 
@@ -191,13 +198,14 @@ def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     if stopped is not None and last == 1 and not folder.start_file.exists():
         raise stopped  # before the first model: there is nothing to report
     timing = Timing(seconds=seconds, rounds=last - first, passes=passes)
-    report = conclude(prepared, meter, timing)
+    with prepared.stages.of(REPORT):
+        report = conclude(prepared, meter, timing)
     folder.destroy_key()
     (folder.path / "outcome.json").unlink()
     folder.write_json("run.json", {**folder.read_json("run.json"), "outcome": outcome})
     if stopped is not None:
         raise stopped
-    return SimulatedRun(folder.path, report)
+    return SimulatedRun(folder.path, report, prepared.stages.seconds, prepared.dataset.interactions)
 
 
 def _stopped(outcome: Mapping[str, Any]) -> HomebodyError | None:

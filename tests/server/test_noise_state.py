@@ -45,13 +45,13 @@ def test_a_state_comes_back_as_it_was_sealed(tmp_path: Path) -> None:
         assert found[name].tolist() == array.tolist()
 
 
-def test_the_last_two_states_are_kept_and_older_ones_go(tmp_path: Path) -> None:
+def test_the_last_three_states_are_kept_and_older_ones_go(tmp_path: Path) -> None:
     for number in range(1, 5):
         vault(tmp_path).keep(number, state(number))
-    assert names(tmp_path) == {"3.sealed", "4.sealed"}
+    assert names(tmp_path) == {"2.sealed", "3.sealed", "4.sealed"}
     assert vault(tmp_path).recall(3)["steps"].tolist() == [3]
     vault(tmp_path).keep(4, state(4))  # drawn again after a crash
-    assert names(tmp_path) == {"3.sealed", "4.sealed"}
+    assert names(tmp_path) == {"2.sealed", "3.sealed", "4.sealed"}
 
 
 def test_the_states_are_for_their_owner_alone(tmp_path: Path) -> None:
