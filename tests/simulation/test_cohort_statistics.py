@@ -64,7 +64,7 @@ def columns(histories: list[list[int]]) -> Columns:
     return np.cumsum([0, *map(len, histories)]).astype(np.int64), items
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20), st.integers(1, 3))
 @example(SPARSE, 0.5, 16, 2)  # at a distance of 3,000 a pair weighs less than any float
 def test_the_sum_of_pairs_is_that_of_each_device(
@@ -82,7 +82,7 @@ def test_the_sum_of_pairs_is_that_of_each_device(
     assert own.tolist() == one_by_one.total(map(np.array, histories)).tolist()
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(RAGGED, st.integers(16, 20), st.integers(1, 3))
 @example(SPARSE, 16, 2)
 def test_the_sum_of_popularity_is_that_of_each_device(

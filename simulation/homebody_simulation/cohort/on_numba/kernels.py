@@ -1,9 +1,11 @@
 """Which model has a kernel compiled by numba."""
 
+from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender
 from homebody_simulation.cohort.kernel import Kernel
 from homebody_simulation.cohort.on_numba.counts import PopularityKernel
+from homebody_simulation.cohort.on_numba.ridge import RidgeKernel
 
 
 def kernel_of(model: Recommender) -> Kernel | None:
@@ -14,5 +16,7 @@ def kernel_of(model: Recommender) -> Kernel | None:
     match model:
         case Popularity() if type(model) is Popularity:
             return PopularityKernel(model.n_items)
+        case MatrixFactorization() if type(model) is MatrixFactorization:
+            return RidgeKernel(model)
         case _:
             return None
