@@ -17,7 +17,7 @@ Integers = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
 
 BLOCK: Final = 16
-"""Devices solved for before their gradients are added: a tile of the sum is fetched for them all."""
+"""Devices solved for before their gradients are added: a tile of the sum is fetched once."""
 
 AGAIN: Final = 255
 """Status of a device that is left to the one-device path."""
@@ -136,11 +136,13 @@ def train(
             norm = _update(own, shared, room, lane) if len(own) else 0.0
             status[place] = 1 if len(own) == 0 else 0 if norm >= 0.0 else AGAIN
             norms[place] = norm
-        _add(room, lanes)
-        if _turn_back(room, lanes, shared.squares, places[start : start + lanes], status):
+        for again in range(2):
             _add(room, lanes)
-            for lane in range(lanes):
-                room.held[lane] = -1.0
+            beyond = _turn_back(room, lanes, shared.squares, places[start : start + lanes], status)
+            if again or not beyond:
+                break
+        for lane in range(lanes):
+            room.held[lane] = -1.0
         summed += BLOCK
         if summed + BLOCK > shared.most or start + lanes == len(rows):
             _empty(room.sums, room.levels, total)
