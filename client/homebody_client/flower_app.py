@@ -40,10 +40,14 @@ def _from_context(context: Context) -> Host:
 
 
 @contextmanager
-def node_of(context: Context) -> Iterator[SecureNode | None]:
+def node_of(context: Context, opener: Opener = _from_context) -> Iterator[SecureNode | None]:
     """Open the node of a context; None in a simulation that is not sealed.
 
     Where the environment names a deployed node, no word of Flower's configs counts.
+
+    Args:
+        context: Flower's.
+        opener: Opens the host of a simulated node.
     """
     own = os.environ.get(NODE)
     if own:
@@ -60,7 +64,7 @@ def node_of(context: Context) -> Iterator[SecureNode | None]:
     folder = NodeFolder(Path(str(folders)) / str(context.node_config["partition-id"]))
     config = PrivacyConfig.load(Path(str(context.run_config["privacy-file"])))
     policy = Policy.of(config, reference=bool(context.run_config["reference"]))
-    with opened_node(folder, policy, lambda _: ShardWorker(lambda: _from_context(context))) as node:
+    with opened_node(folder, policy, lambda _: ShardWorker(lambda: opener(context))) as node:
         yield node
 
 

@@ -21,24 +21,29 @@ fab-include = ["README.md"]
 
 [tool.flwr.app.components]
 serverapp = "homebody_server.flower_app:app"
-clientapp = "homebody_client.flower_app:app"
+clientapp = "{client}"
 
 [tool.flwr.app.config]
 {settings}
 """
 
 
-def write_project(folder: Path, settings: Mapping[str, str | int | float | bool]) -> Path:
+def write_project(
+    folder: Path,
+    settings: Mapping[str, str | int | float | bool],
+    client: str = "homebody_client.flower_app:app",
+) -> Path:
     """Write the app to a folder that is made, and return it.
 
     Args:
         folder: Not there yet.
         settings: The run config. Whoever starts a run writes it: no node may take a rule from it.
+        client: Which of the installed ClientApps the nodes run.
     """
     folder.mkdir()
     lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (folder / "README.md").write_text("A homebody run.\n", "utf-8")
     (folder / "pyproject.toml").write_text(
-        _PROJECT.format(settings="\n".join(lines)), encoding="utf-8"
+        _PROJECT.format(settings="\n".join(lines), client=client), encoding="utf-8"
     )
     return folder

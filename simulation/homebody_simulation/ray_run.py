@@ -34,9 +34,11 @@ from homebody_privacy.errors import DependencyError, MissingExtraError
 from homebody_privacy.stream import derive_key
 from homebody_server.flower_app import RUN_FOLDER
 from homebody_server.rounds import Observer
+from homebody_simulation.cohort.choice import answers
 from homebody_simulation.cost import Meter
 from homebody_simulation.flower_project import write_project
 from homebody_simulation.hosting import devices_folder, held_out_items, home_of
+from homebody_simulation.ray_client import ANSWERS, ENGINE
 from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
 from homebody_simulation.watching import Watch
@@ -150,13 +152,15 @@ def _write_app(prepared: Prepared, work: Path, population: Path, nodes: int) -> 
         "example-key": derive_key(key, "device-examples").hex(),
         "record-key": derive_key(key, "device-records").hex(),
         "participation": str(devices_folder(prepared).resolve()),
+        ENGINE: prepared.request.engine,
+        ANSWERS: answers(spec),
     }
     if spec.secagg:
         sealed = SealedNodes.make(nodes)
         sealed.introduce(prepared)
         sealed.write(work / "nodes")
         settings[NODE_FOLDERS] = str(work / "nodes")
-    return write_project(work / "app", settings)
+    return write_project(work / "app", settings, client="homebody_simulation.ray_client:app")
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from homebody_client.host import Host, shard
 from homebody_client.node_app import NodeOpener
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
-from homebody_server.run_spec import RunSpec
 from homebody_server.stages import DEVICES
-from homebody_simulation.cohort.choice import engine_of
+from homebody_simulation.cohort.choice import answers, engine_of
 from homebody_simulation.cohort.reference import ReferenceEngine
 from homebody_simulation.cohort.shard import CohortShard
 from homebody_simulation.cost import Answered, Meter, metered
@@ -104,12 +103,6 @@ def with_engine(prepared: Prepared, host: Host) -> Host:
     if isinstance(engine, ReferenceEngine):
         return host
     return replace(host, engine=CohortShard(host, engine))
-
-
-def answers(spec: RunSpec) -> int:
-    """Return how many times a device is expected to answer in a run: rounds, and all else."""
-    everybody = len(spec.statistics) + sum(len(spec.figure_rounds(one)) for one in spec.metrics)
-    return spec.rounds * spec.cohort_size + everybody * spec.devices
 
 
 def _number(context: Context) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 from homebody_client.host import Host
 from homebody_models.recommender import Recommender
 from homebody_privacy.errors import MissingExtraError, UsageError
+from homebody_server.run_spec import RunSpec
 from homebody_simulation.cohort.engine import Engine
 from homebody_simulation.cohort.kernel import Kernel
 from homebody_simulation.cohort.kernel_engine import KernelEngine
@@ -20,6 +21,12 @@ from homebody_simulation.request import EngineName
 
 FEW_ANSWERS: Final = 20_000
 """Answers of devices in a run, below which ``auto`` compiles nothing."""
+
+
+def answers(spec: RunSpec) -> int:
+    """Return how many times a device is expected to answer in a run: rounds, and all else."""
+    everybody = len(spec.statistics) + sum(len(spec.figure_rounds(one)) for one in spec.metrics)
+    return spec.rounds * spec.cohort_size + everybody * spec.devices
 
 
 def engine_of(host: Host, name: EngineName, *, answers: int, threads: int | None) -> Engine:

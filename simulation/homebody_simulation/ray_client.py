@@ -1,0 +1,51 @@
+"""The ClientApp of a virtual node on Ray: a shard of the population, trained by an engine at once.
+
+A worker process of Ray answers many messages of a run. What it hosts is opened once and kept, so
+that kernels are loaded and histories mapped once; a cluster then scales by its cores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache, partial
+from typing import Final, get_args
+
+from flwr.app import Context
+
+from homebody_client.flower_app import build_client_app, node_of
+from homebody_client.host import Host, Setting, open_host
+from homebody_simulation.cohort.choice import engine_of
+from homebody_simulation.cohort.reference import ReferenceEngine
+from homebody_simulation.cohort.shard import CohortShard
+from homebody_simulation.request import EngineName
+
+ENGINE: Final = "engine"
+"""Key of the run config that names the engine."""
+
+ANSWERS: Final = "answers"
+"""Key of the run config that says how many answers of devices the run expects."""
+
+_Settings = tuple[tuple[str, Setting], ...]
+
+
+def host_of_context(context: Context) -> Host:
+    """Return the host of a virtual node, opened at its first message in this process."""
+    return _opened(_settings(context.run_config), _settings(context.node_config))
+
+
+def _settings(config: Mapping[str, Setting]) -> _Settings:
+    return tuple(sorted(config.items()))
+
+
+@lru_cache(maxsize=8)  # a worker serves whichever nodes Ray gives it, of one run
+def _opened(run_config: _Settings, node_config: _Settings) -> Host:
+    run = dict(run_config)
+    host = open_host(run, dict(node_config))
+    name: EngineName = next(one for one in get_args(EngineName) if one == run[ENGINE])
+    # One thread: each worker has one processor.
+    engine = engine_of(host, name, answers=int(run[ANSWERS]), threads=1)
+    if isinstance(engine, ReferenceEngine):
+        return host
+    return replace(host, engine=CohortShard(host, engine))
+
+
+app = build_client_app(host_of_context, node=partial(node_of, opener=host_of_context))
