@@ -4,7 +4,7 @@ A user vector is made of the newest events. An event's weight is ``history_decay
 newest event has age 0; an item chosen twice fills two slots and so counts with both weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -16,6 +16,9 @@ from homebody_models.history_columns import Histories
 
 SLOTS: Final = 64
 """Most events the inference contract has room for."""
+
+SameLength = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""Rows of histories, their items, and the weights they share."""
 
 _NO_HISTORY: Final = 1e-6  # added to the sum of weights, so that an empty history divides
 
@@ -68,6 +71,33 @@ class HistoryWindow:
         used = np.minimum(columns.lengths, self.history_max)
         shares = _shares_by_length(self.history_max, self.history_decay)
         return columns.slots(self.history_max), shares[used]
+
+    def by_length(
+        self, histories: Sequence[npt.NDArray[np.integer]], most: int = 64
+    ) -> Iterator[SameLength]:
+        """Yield what ``slots`` returns for some histories at a time, all of them as long.
+
+        Weights then are the same for all, and no padding changes the order of a sum: what is
+        computed for many has the bits of what is computed for one.
+
+        Args:
+            histories: One array of item indices a device, or columns of them. Secret.
+            most: Histories at a time, at least 1.
+
+        Yields:
+            Rows of the histories, their items of shape ``(rows, slots)`` and weights of shape
+            ``(slots,)``. An empty history is left out.
+        """
+        newest = Histories.of(histories).newest(self.history_max)
+        lengths = newest.lengths
+        order = np.argsort(lengths, kind="stable")
+        bounds = np.searchsorted(lengths[order], np.arange(1, self.history_max + 2))
+        for length in range(1, self.history_max + 1):
+            _, weights = self.slots(range(length))
+            for start in range(bounds[length - 1], bounds[length], most):
+                rows = order[start : min(start + most, bounds[length])]
+                places = newest.starts[rows, None] + np.arange(length)
+                yield rows, newest.items[places].astype(np.int64), weights
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ The bias is there for those without one, whose user vector is zero.
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ import numpy.typing as npt
 from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow, normalised
 from homebody_models.logistic_epoch import Epoch, local_epoch
-from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit
+from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Scores
+from homebody_models.scoring import products
 
 Array = npt.NDArray[np.float32]
 
@@ -120,13 +122,11 @@ class LogisticFactorization:
 
     def scores(self, parameters: Array, histories: Sequence[npt.NDArray[np.integer]]) -> Array:
         """Return a score for each item, shape ``(len(histories), items)``; b if no history."""
-        views = self.layout.views(np.asarray(parameters, np.float32))
-        users = np.zeros((len(histories), self.dim), np.float32)
-        for row, history in enumerate(histories):
-            users[row] = self._user(views["Q"], history)
-        scores: Array = users @ views["Q"].T.astype(np.float32, copy=False)
-        scores += views["b"].astype(np.float32, copy=False)
-        return scores
+        return self._scores(self._shared(parameters), histories, apart=False)
+
+    def scorer(self, parameters: Array, *, apart: bool = False) -> Scores:
+        """Return ``scores`` of these parameters; see ``ScoresMany``."""
+        return partial(self._scores, self._shared(parameters), apart=apart)
 
     def privacy_split(self) -> PrivacySplit:
         """Name what may leave in an update; the user vector never does."""
@@ -150,6 +150,29 @@ class LogisticFactorization:
     def epoch(self) -> Epoch:
         """Return how a device passes over its history."""
         return Epoch(batch=self.batch, rows_rate=self.rows_rate, user_rate=self.user_rate)
+
+    def _shared(self, parameters: Array) -> tuple[Array, Array]:
+        """Return Q and b in float32."""
+        views = self.layout.views(np.asarray(parameters, np.float32))
+        return views["Q"].astype(np.float32, copy=False), views["b"].astype(np.float32, copy=False)
+
+    def _scores(
+        self,
+        shared: tuple[Array, Array],
+        histories: Sequence[npt.NDArray[np.integer]],
+        *,
+        apart: bool,
+    ) -> Array:
+        """Return ``scores`` by Q and b."""
+        table, b = shared
+        users = np.zeros((len(histories), self.dim), np.float32)
+        for rows, items, weights in self.window().by_length(histories):
+            with np.errstate(over="ignore", invalid="ignore"):  # as in ``_user``
+                users[rows] = (normalised(weights)[None] @ table[items])[:, 0]
+        scores = np.empty((len(users), self.n_items), np.float32)
+        products(users, table, scores, apart=apart)
+        scores += b
+        return scores
 
     def _user(self, table: npt.NDArray[np.floating], history: npt.NDArray[np.integer]) -> Array:
         """Return the user vector of a history, of shape ``(dim,)``; zeros if it is empty."""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from homebody_models.draws import Draws
 from homebody_models.history import HistoryWindow
-from homebody_models.history_columns import Histories
 from homebody_models.recommender import Exported, Layout, LocalGradient, PrivacySplit, Scores
 from homebody_models.ridge import Ridge
 from homebody_models.scoring import products
@@ -155,17 +154,9 @@ class MatrixFactorization:
     ) -> Array:
         """Return ``scores`` by what devices share."""
         table, gram, bias = shared
-        newest = Histories.of(histories).newest(self.history_max)
-        lengths = newest.lengths
-        users = np.zeros((len(newest), self.dim), np.float32)
-        # Those with as many events have the same weights; zeros in front would change the sums.
-        for length in np.unique(lengths[lengths > 0]).tolist():
-            _, weights = self._window().slots(np.zeros(length, np.int64))
-            rows = np.flatnonzero(lengths == length)
-            for start in range(0, len(rows), _SOLVED):
-                some = rows[start : start + _SOLVED]
-                items = newest.items[newest.starts[some, None] + np.arange(length)]
-                users[some] = self._problem().each_user(gram, table[items], weights)
+        users = np.zeros((len(histories), self.dim), np.float32)
+        for rows, items, weights in self._window().by_length(histories, _SOLVED):
+            users[rows] = self._problem().each_user(gram, table[items], weights)
         scores = np.empty((len(users), self.n_items), np.float32)
         products(users, table, scores, apart=apart)
         scores += bias

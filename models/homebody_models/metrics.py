@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.bootstrap import Estimate, bootstrap
+from homebody_models.columns import blocks, release
 from homebody_models.full_ranking import Lists, Ranks, best_lists, ranks_of, visible_scores
 from homebody_models.history_columns import Histories
 from homebody_models.recommender import Recommender, Scores, scorer_of
@@ -24,6 +25,7 @@ _BLOCK_SCORES: Final = 8_000_000  # float32, masked twice: about 60 MB at once
 _CACHED_SCORES: Final = 500_000  # what is counted several times should stay near the processor
 _LEAST_DEVICES: Final = 64  # fewer make a thin matrix product
 _BLOCK_DEVICES: Final = 8_192
+_COUNTED: Final = 65_536  # lists counted at once
 
 
 def target_ranks(
@@ -86,9 +88,7 @@ def coverage(top: npt.NDArray[np.integer], items: int) -> float:
         top: Lists of shape ``(n, k)``; -1 where a list is shorter.
         items: Size of the catalog, at least 1.
     """
-    shown = np.zeros(items, np.bool_)
-    shown[top[top >= 0]] = True
-    return int(shown.sum()) / items
+    return int(np.count_nonzero(_shown(top, items))) / items
 
 
 def novelty(top: npt.NDArray[np.integer], popularity: npt.NDArray[np.integer]) -> float:
@@ -103,7 +103,7 @@ def novelty(top: npt.NDArray[np.integer], popularity: npt.NDArray[np.integer]) -
         Mean of -log2(share of events); NaN if every list is empty.
     """
     surprise = -np.log2((popularity + 1.0) / (popularity + 1.0).sum())
-    shown = np.bincount(top[top >= 0], minlength=len(surprise))
+    shown = _shown(top, len(surprise))
     return float(shown @ surprise / shown.sum()) if shown.any() else float("nan")
 
 
@@ -119,8 +119,17 @@ def personalisation(top: npt.NDArray[np.integer]) -> float:
     n, k = top.shape
     if n < 2 or not k:  # noqa: PLR2004 a pair is two
         return float("nan")
-    shown = np.bincount(top[top >= 0]).astype(np.float64)
+    shown = _shown(top).astype(np.float64)
     return float(1.0 - (shown * (shown - 1.0)).sum() / (n * (n - 1.0) * k))
+
+
+def _shown(top: npt.NDArray[np.integer], items: int = 0) -> npt.NDArray[np.int64]:
+    """Return how many lists each item is in, for ``items`` or as many as there are in lists."""
+    items = max(items, int(top.max(initial=-1)) + 1)
+    shown = np.zeros(items + 1, np.int64)
+    for block in blocks(top, _COUNTED):
+        shown += np.bincount(block.ravel() + 1, minlength=len(shown))  # -1, of no item, is first
+    return shown[1:]
 
 
 def segments(lengths: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.bool_]]:
@@ -224,6 +233,7 @@ def rank_scores(scores: Scores, task: Task, *, k: int = 10) -> Ranked:
         visible = visible_scores(scores(histories), targets, hidden)
         ranks[rows] = ranks_of(visible, targets)
         top[rows] = best_lists(visible, k)
+        release(task.data.items)
     return Ranked(ranks=ranks, top=top)
 
 

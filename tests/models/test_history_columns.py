@@ -93,6 +93,21 @@ def test_shares_of_many_are_those_of_each_to_the_bit(
         assert [part.tobytes() for part in got] == [part.tobytes() for part in wanted]
 
 
+@settings(max_examples=40)
+@given(HISTORIES, st.integers(1, 14), st.integers(1, 3))
+def test_by_length_every_history_with_events_comes_once_with_its_own_slots(
+    histories: list[npt.NDArray[np.integer]], longest: int, most: int
+) -> None:
+    window, seen = HistoryWindow(longest, 0.7), []
+    for rows, items, weights in window.by_length(histories, most):
+        assert 1 <= len(rows) <= most
+        for row, own in zip(rows, items, strict=True):
+            newest, powers = window.slots(histories[row])
+            assert (own.tolist(), weights.tobytes()) == (newest.tolist(), powers.tobytes())
+        seen += rows.tolist()
+    assert sorted(seen) == [row for row, own in enumerate(histories) if len(own)]
+
+
 def test_places_of_other_devices_are_refused() -> None:
     with pytest.raises(ValueError, match="same length"):
         Histories(np.zeros(3, np.int32), np.zeros(2, np.int64), np.zeros(1, np.int64))

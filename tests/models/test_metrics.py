@@ -105,6 +105,24 @@ def test_personalisation_is_the_mean_pairwise_difference(n: int, k: int, seed: i
     assert personalisation(top) == pytest.approx(1 - np.mean(overlap))
 
 
+def test_lists_are_counted_in_blocks_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    top = np.array([rng.choice(40, 5, replace=False) for _ in range(23)])
+    top[4, 2:] = -1
+    chosen = rng.integers(100, size=50)
+
+    def run() -> tuple[float, float, float]:
+        return coverage(top, 50), novelty(top, chosen), personalisation(top)
+
+    whole = run()
+    shown = top[top >= 0]
+    surprise = -np.log2((chosen + 1.0) / (chosen + 1.0).sum())
+    assert whole[0] == len(np.unique(shown)) / 50
+    assert whole[1] == pytest.approx(surprise[shown].mean(), rel=1e-12)
+    monkeypatch.setattr("homebody_models.metrics._COUNTED", 7)
+    assert run() == whole
+
+
 def test_personalisation_of_one_list_is_nan() -> None:
     assert math.isnan(personalisation(np.array([[1, 2]])))
 

@@ -10,8 +10,10 @@ from homebody_models.baselines.baseline import recency
 from homebody_models.baselines.gram import Head
 from homebody_models.baselines.linear import Linear
 from homebody_models.core_tower import CoreTower
+from homebody_models.history import normalised
 from homebody_models.history_columns import Histories
 from homebody_models.local_recency import LocalRecency
+from homebody_models.logistic_factorization import LogisticFactorization
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender, scorer_of
@@ -25,6 +27,7 @@ MODELS: dict[str, Recommender] = {
     "tower, repeat": TwoTower(ITEMS, CONTENT, dim=64, history_max=20, repeat=3.0),
     "core": CoreTower(ITEMS, dim=32, repeat=2.0),
     "factorization": MatrixFactorization(ITEMS, dim=16, history_max=30),
+    "logistic": LogisticFactorization(ITEMS, dim=24, history_max=40),
     "popularity": Popularity(ITEMS),
     "local": LocalRecency(n_items=ITEMS, history_decay=0.83),
 }
@@ -107,6 +110,19 @@ def test_user_vectors_are_those_of_one_ridge_problem_after_another() -> None:
             weights = model.history_decay ** np.arange(len(newest) - 1, -1, -1, dtype=np.float64)
             users[row] = problem.user_vectors(gram, table[newest], weights[None])[0]
     wanted = users @ table.T + np.float32(model.bias_scale) * model.layout.views(flat)["b"]
+    assert model.scores(flat, own).tobytes() == wanted.tobytes()
+
+
+def test_user_vectors_of_means_are_made_one_after_another() -> None:
+    model = MODELS["logistic"]
+    assert isinstance(model, LogisticFactorization)
+    own, flat = people(), parameters(model)
+    views = model.layout.views(flat)
+    users = np.zeros((len(own), model.dim), np.float32)
+    for row, history in enumerate(own):
+        items, weights = model.window().slots(history)
+        users[row] = normalised(weights) @ views["Q"][items]
+    wanted = users @ views["Q"].T + views["b"]
     assert model.scores(flat, own).tobytes() == wanted.tobytes()
 
 

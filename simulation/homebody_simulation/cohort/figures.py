@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_client.host import Host
+from homebody_models.columns import release
 from homebody_models.device_metrics import figure_names, figures_of_many, needs_held_out
 from homebody_models.full_ranking import ranks_of, visible_scores
 from homebody_models.history_columns import Histories
@@ -76,6 +77,7 @@ def _added(
     total = np.zeros(len(figure_names(metric)), np.int64)
     for vector, times in figures_of_many(metric, ranks, events):
         total += times * FIGURES.contribution(vector).astype(np.int64)
+    release(host.histories.items)
     return total
 
 
