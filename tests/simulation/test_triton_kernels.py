@@ -4,6 +4,10 @@ The interpreter runs a program's instructions one after another on whole tensors
 arithmetic, not races or speed. That the programs also compile for a GPU is asked for apart.
 """
 
+import json
+import os
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -98,3 +102,31 @@ def test_every_case_equals_the_code_of_a_device(tmp_path: Path) -> None:
         assert not broken["sum"].any()
         assert not broken["each"].any()
     assert model_of("tower").name == "two-tower"
+
+
+@pytest.mark.slow  # compiles some twenty programs
+@pytest.mark.parametrize("capability", [80, 90])
+def test_every_program_compiles_for_a_gpu_once_and_keeps_to_its_registers(
+    tmp_path: Path, capability: int
+) -> None:
+    # No GPU is needed to compile for one. The cohorts differ, the compiled program must not: or a
+    # run would stop to compile in the middle.
+    path = tmp_path / "taken.json"
+    driver = Path(__file__).with_name("triton_compiler.py")
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path / "cache")}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-W", "error", str(driver), str(path), str(capability)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert not done.returncode, done.stderr
+    found = json.loads(path.read_text("utf-8"))
+    assert {name.partition(": ")[2] for name in found} == {
+        *("start_users", "train", "choose_cuts", "read_windows"),
+        *("score", "residual", "multiply", "measure", "add_products"),
+    }
+    for name, taken in found.items():
+        parts = 2 if name.endswith("add_products") else 1  # the table, and the content weights
+        assert taken["variants"] <= parts, name
+        assert taken["local"] == 0, name  # nothing is spilled to memory
+        assert taken["stack"] <= 128, name
+        assert taken["shared"] <= 160 * 1024, name
+    assert found["wide-factorization: train"]["reg"] <= 128  # four programs a multiprocessor

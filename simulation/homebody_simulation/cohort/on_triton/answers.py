@@ -12,16 +12,18 @@ def answer(
     tables: torch.Tensor,
     norms: torch.Tensor,
     empty: torch.Tensor,
+    left: torch.Tensor,
     order: npt.NDArray[np.int64],
     *,
     per_device: bool,
-) -> Sums:
-    """Return the sums of a work.
+) -> tuple[Sums, npt.NDArray[np.int64]]:
+    """Return the sums of a work, and the places in it of devices left out.
 
     Args:
         tables: Integers of shape ``(tables, size)``; one a device if ``per_device``.
         norms: float64 of shape ``(n,)``, NaN where an update is not finite.
         empty: bool of shape ``(n,)``: which devices had too little history.
+        left: bool of shape ``(n,)``: which have added nothing and are to be done again.
         order: The place of each of them in the work.
         per_device: Whether each contribution is wanted.
     """
@@ -35,4 +37,5 @@ def answer(
         each = np.empty((len(order), tables.shape[1]), np.int64)
         each[order] = tables.to(torch.int64).cpu().numpy()
     total = tables.sum(0, dtype=torch.int64).cpu().numpy()
-    return Sums(sum=total, norms=own, status=status, each=each)
+    sums = Sums(sum=total, norms=own, status=status, each=each)
+    return sums, order[left.cpu().numpy()]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from homebody_models.logistic_factorization import LogisticFactorization
+from homebody_simulation.cohort.again import add_alone
 from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_triton.answers import answer
@@ -94,7 +95,9 @@ class TritonFactorization:
         loaded = self._loader.load(work)
         table, bias = self._to(views["Q"]), self._to(views["b"])
         users = self._users(loaded, table)
-        return self.train(loaded, table, bias, users, work)
+        sums, left = self.train(loaded, table, bias, users, work)
+        add_alone(self.model, parameters, work, sums, left)
+        return sums
 
     def train(
         self,
@@ -103,8 +106,10 @@ class TritonFactorization:
         bias: torch.Tensor | None,
         users: torch.Tensor,
         work: Work,
-    ) -> Sums:
-        """Return the sum of what some devices change in a pass.
+    ) -> tuple[Sums, npt.NDArray[np.int64]]:
+        """Return the sum of what some devices change in a pass, and the places of those left out.
+
+        Left out is who is not finite in float32, or would pass the bound by a rounding of the norm.
 
         Args:
             loaded: Their histories.
@@ -121,6 +126,7 @@ class TritonFactorization:
         count = devices if work.per_device else -(-devices // work.lattice.max_devices)
         tables = torch.zeros((max(count, 1), size), dtype=torch.int32, device=self._where)
         norms = torch.zeros(devices, dtype=torch.float64, device=self._where)
+        left = torch.zeros(devices, dtype=torch.uint8, device=self._where)
         limits = torch.tensor(
             [bounds.clip, bounds.scale, float(bounds.squares)],
             dtype=torch.float64,
@@ -145,6 +151,7 @@ class TritonFactorization:
                 limits,
                 tables,
                 norms[now],
+                left[now],
                 scratch.head,
                 scratch.bases,
                 scratch.coefficients,
@@ -170,7 +177,9 @@ class TritonFactorization:
                 maxnreg=_REGISTERS,
                 enable_fp_fusion=FUSED,
             )
-        return answer(tables, norms, loaded.counts == 0, loaded.order, per_device=work.per_device)
+        return answer(
+            tables, norms, loaded.counts == 0, left > 0, loaded.order, per_device=work.per_device
+        )
 
     def _users(self, loaded: Loaded, table: torch.Tensor) -> torch.Tensor:
         """Return the user vectors that devices start from."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from homebody_models.two_tower import TwoTower
+from homebody_simulation.cohort.again import add_alone
 from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_triton.answers import answer
@@ -26,6 +27,7 @@ from homebody_simulation.cohort.on_triton.weights import shares_by_age
 MOST_CUTS: Final = 64
 """Most cuts a device may have here: its rows fill a tile."""
 
+_SIXTEEN: Final = 16
 _ROWS: Final = 64
 _ITEMS: Final = 64
 _BLOCK: Final = 1024
@@ -71,6 +73,7 @@ class TritonTower:
             (devices if work.per_device else 1, size), dtype=torch.int64, device=self._where
         )
         norms = torch.zeros(devices, dtype=torch.float64, device=self._where)
+        left = torch.zeros(devices, dtype=torch.bool, device=self._where)
         positions, cuts = self._cuts(loaded)
         bounds = Bounds.of(work.lattice, size)
         block = self._block(devices)
@@ -78,8 +81,13 @@ class TritonTower:
             own = slice(first, min(first + block, devices))
             rx, hg = self._products(loaded, own, positions, cuts, matrix, bias)
             self._measure(rx, hg, cuts[own], norms[own])
-            self._add(rx, hg, norms[own], bounds, work, total[own] if work.per_device else total)
-        return answer(total, norms, cuts == 0, loaded.order, per_device=work.per_device)
+            part = total[own] if work.per_device else total
+            left[own] = self._add(rx, hg, norms[own], bounds, work, part)
+        sums, places = answer(
+            total, norms, cuts == 0, left, loaded.order, per_device=work.per_device
+        )
+        add_alone(self.model, parameters, work, sums, places)
+        return sums
 
     def _matrix(self, parameters: npt.NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return [E | F] of shape ``(items, dim + features)``, and the bias."""
@@ -122,9 +130,10 @@ class TritonTower:
         """Return R over X, and [H | XF] over [G | RF], of some devices' rows."""
         model, padded = self.model, positions.shape[1]
         rows, columns = (own.stop - own.start) * padded, matrix.shape[1]
-        stride = -(-model.n_items // 16) * 16  # rows start where a vector load may
+        stride = _in_sixteens(model.n_items)  # rows start where a vector load may
         rx = torch.zeros((2, rows, stride), dtype=torch.float32, device=self._where)
-        hg = torch.empty((2, rows, columns), dtype=torch.float32, device=self._where)
+        room = _in_sixteens(rows)  # every part starts where the last round's did
+        hg = torch.empty((2, room, columns), dtype=torch.float32, device=self._where)
         window = power_of_two(model.history_max)
         shares = shares_by_age(model.history_max, model.history_decay, window)
         wide = min(64, max(16, power_of_two(columns)))
@@ -199,8 +208,8 @@ class TritonTower:
         self, rx: torch.Tensor, hg: torch.Tensor, cuts: torch.Tensor, norms: torch.Tensor
     ) -> None:
         """Write the norm of each device's gradient."""
-        _, rows, columns = hg.shape
-        padded = rows // len(cuts)
+        columns = hg.shape[2]
+        padded = power_of_two(self.model.cuts)
         programs.measure[(len(cuts),)](
             rx,
             hg,
@@ -230,13 +239,13 @@ class TritonTower:
         bounds: Bounds,
         work: Work,
         total: torch.Tensor,
-    ) -> None:
-        """Add what some devices contribute to the sums."""
+    ) -> torch.Tensor:
+        """Add what some devices contribute to the sums, and return which add nothing after all."""
         model, columns = self.model, hg.shape[2]
         factors = torch.where(norms > bounds.clip, bounds.clip / norms, 1.0) * -bounds.scale
-        factors = torch.where(torch.isnan(norms), 0.0, factors)
+        factors = torch.where(norms > 0.0, factors, 0.0)  # nothing to add, or no number
         chunk = 1 if work.per_device else work.lattice.max_devices
-        rows, table = hg.shape[1], model.n_items * model.dim
+        table = model.n_items * model.dim
         parts = [
             Products(
                 left=rx,
@@ -253,7 +262,7 @@ class TritonTower:
         ]
         if self._features is not None:
             # Rows of [RF; XF] stand beside [G; H]: the second half of hg comes first.
-            features = hg.view(-1)[rows * columns + model.dim :]
+            features = hg.view(-1)[hg.stride(0) + model.dim :]
             parts.append(
                 Products(
                     left=features,
@@ -268,19 +277,26 @@ class TritonTower:
                     bias=None,
                 )
             )
-        padded = rows // len(norms)
+        padded = power_of_two(model.cuts)
         squares = [part.add(factors, total, padded, chunk, self.precision) for part in parts]
         over = torch.stack(squares).sum(0) > float(bounds.squares)
         if bool(over.any()):  # rounding of the norm let them pass: the same integers, taken away
             undo = torch.where(over, -factors, 0.0)
             for part in parts:
                 part.add(undo, total, padded, chunk, self.precision)
+        return over | torch.isnan(norms)
 
     def _block(self, devices: int) -> int:
         """Return how many devices fit the scratch."""
         rows = power_of_two(self.model.cuts)
         one = 8 * rows * (self.model.n_items + self.model.dim + self.model.features.shape[1])
-        return int(max(1, min(devices, _SCRATCH_BYTES // one)))
+        fit = max(1, int(_SCRATCH_BYTES // one))
+        return min(devices, fit if fit < _SIXTEEN else fit - fit % _SIXTEEN)
 
     def _to(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self._where)
+
+
+def _in_sixteens(length: int) -> int:
+    """Return the next multiple of sixteen: what Triton asks of an address to load vectors."""
+    return -(-length // _SIXTEEN) * _SIXTEEN

@@ -65,7 +65,8 @@ def start_users(
     tl.store(users + device * dim + column, mean.to(tl.float32), mask=column < dim)
 
 
-@triton.jit
+# Not specialized: what differs from round to round would be compiled in the middle of a run.
+@triton.jit(do_not_specialize=["devices", "tables", "room", "steps"])
 def train(
     items,
     starts,
@@ -77,6 +78,7 @@ def train(
     bounds,
     totals,
     norms,
+    left,
     head,
     bases,
     coefficients,
@@ -113,6 +115,8 @@ def train(
         bounds: float64 ``(3,)``: clip, scale, largest sum of squares; see ``Bounds``.
         totals: int32 ``(tables, size)``, added to: device u to table u % tables.
         norms: float64 ``(devices,)``, written: before the clip; NaN where not finite.
+        left: uint8 ``(devices,)``, written: 1 for a device that is not finite, or whose integers
+            would pass the bound; it has added nothing.
         head: int32 ``(programs, n_items)``: newest entry of each item.
         bases: int32 ``(programs,)``: entries of ``head`` below it are of earlier devices.
         coefficients: float32 ``(programs, room)``, scratch.
@@ -238,6 +242,7 @@ def train(
         factor = tl.where(finite, factor, 0.0)
         entries = count * each
         target = totals + tl.cast(device % tables, tl.int64) * size
+        passed = 0
         sign = 1
         while sign != 0:
             squares = tl.zeros((GROUP,), tl.float64)
@@ -283,7 +288,9 @@ def train(
                     squares += exact * exact
             # Rounding of the norm let it pass the bound: the same integers again, taken away.
             over = tl.sum(squares, 0) > limit
+            passed = tl.where(over, 1, 0)
             sign = tl.where(over & (sign == 1), -1, 0)
+        tl.store(left + device, tl.where(finite, passed, 1).to(tl.uint8))
         base += entries
         tl.debug_barrier()  # the next device writes over what was read
     tl.store(bases + program, base)

@@ -19,7 +19,8 @@ def units(values, factor):
     return scaled.to(tl.int32)
 
 
-@triton.jit
+# Not specialized: what differs from round to round would be compiled in the middle of a run.
+@triton.jit(do_not_specialize=["devices", "chunk"])
 def add_products(
     left,
     right,

@@ -1,0 +1,113 @@
+"""Compile what the kernels launch for a GPU that is not there, in a process of its own.
+
+``python triton_compiler.py FILE CAPABILITY``: runs the kernels of all cases with every launch
+replaced by its compilation, and writes what each program takes of a multiprocessor as JSON. The
+arrays stay as they were, so the results mean nothing.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn, cast
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+from triton.runtime.jit import JITFunction
+from triton_world import model_of, parameters_of, work_of  # type: ignore[import-not-found]  # beside it
+
+from homebody_simulation.cohort.on_triton import factorization, tower
+from homebody_simulation.cohort.on_triton.kernels import kernel_of
+
+CASES: Final = ("factorization", "content", "tower", "wide-factorization", "wide-tower")
+COHORTS: Final = ([0, 1, 2, 3, 4, 5], [3, 4], [3])
+
+
+class Absent(DriverBase):  # type: ignore[misc]  # triton ships no types
+    """A GPU of a compute capability, to compile for."""
+
+    def __init__(self, capability: int) -> None:
+        """Remember what to compile for."""
+        super().__init__()
+        self.capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        """Return what to compile for."""
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        """Return a number under which compiled programs are kept."""
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        """Return a stream nothing is launched on."""
+        return device
+
+    @classmethod
+    def is_active(cls) -> bool:
+        """Say no: it must be set."""
+        return False
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        """Return nothing: there is no launcher."""
+        raise NotImplementedError(ty)
+
+    def get_active_torch_device(self) -> torch.device:
+        """Return where the arrays lie."""
+        return torch.device("cpu")
+
+    def get_benchmarker(self) -> NoReturn:
+        """Return nothing: nothing runs."""
+        raise NotImplementedError
+
+
+def resources(cubin: bytes) -> dict[str, int]:
+    """Return registers of a thread, its bytes of local memory, and shared bytes of a program."""
+    tool = Path(cast("str", triton.__file__)).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(tool), "-res-usage", file.name]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = dict(re.findall(r"(REG|STACK|LOCAL|SHARED):(\d+)", done.stdout + done.stderr))
+    return {name.lower(): int(number) for name, number in found.items()}
+
+
+def main(path: str, capability: str) -> None:
+    """Compile every launch of every case."""
+    triton.runtime.driver.set_active(Absent(int(capability)))
+    found: dict[str, dict[str, int]] = {}
+    seen: dict[str, set[str]] = {}
+
+    def compiled(program: JITFunction, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*arguments: object, **constants: object) -> None:
+            kernel = program.warmup(*arguments, grid=grid, **constants)
+            kernel = kernel.result() if hasattr(kernel, "result") else kernel
+            name = f"{case}: {program.__name__}"
+            seen.setdefault(name, set()).add(kernel.hash)
+            found[name] = {
+                **resources(kernel.asm["cubin"]),
+                "shared": kernel.metadata.shared,
+                "variants": len(seen[name]),
+            }
+
+        return launch
+
+    JITFunction.__getitem__ = compiled
+    for module in (factorization, tower):
+        vars(module)["processor"] = lambda: torch.device("cpu")
+    for case in CASES:
+        kernel = kernel_of(model_of(case))
+        assert kernel is not None
+        for cohort in COHORTS:
+            kernel.run(parameters_of(case), work_of(cohort))
+    Path(path).write_text(json.dumps(found), "utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
