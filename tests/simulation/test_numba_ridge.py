@@ -1,74 +1,29 @@
 """The compiled ridge solve and counts, held against each device's own answer."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from homebody_models.draws import Draws, device_keys
+from homebody_models.draws import Draws
 from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender
 from homebody_privacy.lattice import Lattice
 from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.engine import Status
-from homebody_simulation.cohort.kernel import Kernel, Work
 from homebody_simulation.cohort.on_numba import ridge
 from homebody_simulation.cohort.on_numba.counts import PopularityKernel
 from homebody_simulation.cohort.on_numba.kernels import kernel_of
 from homebody_simulation.cohort.on_numba.ridge import RidgeKernel
 from homebody_simulation.datasets import load_dataset
 
-ITEMS = 12
+from .kernel_world import EDGES, ITEMS, RAGGED, one_by_one, part_of, work_of, work_on
+
 Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-EVENT = st.integers(0, ITEMS - 1)
-RAGGED = st.lists(
-    st.one_of(
-        st.lists(EVENT, max_size=9),
-        st.permutations(range(ITEMS)),
-        st.integers(60, 300).map(lambda n: [7 * n * n * event % ITEMS for event in range(n)]),
-    ),
-    min_size=1,
-    max_size=20,
-)
-EDGES = [[], [3], [3, 3], [0, 1], list(range(ITEMS)), [5] * 300, [1, 2] * 150]
 CLIPS = st.sampled_from([1e-3, 0.7, 50.0])
 BITS = st.sampled_from([16, 20])
-
-
-def work_of(histories: list[list[int]], lattice: Lattice, **own: bool) -> Work:
-    """Return the work of all these devices in one round."""
-    rows = np.arange(len(histories))
-    return Work(
-        ptr=np.cumsum([0, *map(len, histories)]).astype(np.int64),
-        items=np.array([item for history in histories for item in history], np.int32),
-        rows=rows,
-        keys=device_keys(7, rows),
-        lattice=lattice,
-        **own,
-    )
-
-
-def one_by_one(model: Recommender, parameters: Floats, work: Work) -> Integers:
-    """Return what each device sends alone."""
-    each = [
-        work.lattice.contribution(
-            -model.local_gradient(
-                parameters, work.items[work.ptr[row] : work.ptr[row + 1]], Draws(int(key))
-            ).vector
-        )
-        for row, key in zip(work.rows, work.keys, strict=True)
-    ]
-    return np.array(each, np.int64)
-
-
-def by_rows(work: Work, places: Integers, threads: int) -> Work:
-    """Return a part of some work."""
-    return replace(work, rows=work.rows[places], keys=work.keys[places], threads=threads)
 
 
 @settings(max_examples=20)
@@ -115,21 +70,18 @@ def test_counts_are_those_of_each_device_exactly(
 @pytest.mark.parametrize("model", [MatrixFactorization(40, dim=7), Popularity(40)])
 def test_shards_order_and_threads_give_the_same_bits(model: Recommender) -> None:
     data = load_dataset("synthetic", devices=150, items=40).interactions
+    work = work_on(data, 150, Lattice(0.5))
     kernel = kernel_of(model)
     assert kernel is not None
     parameters = model.init(np.random.default_rng(2))
-    rows = np.arange(150)
-    work = Work(
-        ptr=data.ptr, items=data.items, rows=rows, keys=device_keys(1, rows), lattice=Lattice(0.5)
-    )
     whole = kernel.run(parameters, work)
     turned = np.random.default_rng(3).permutation(150)
     parts = [turned[start::7] for start in range(7)]
-    shards = [kernel.run(parameters, by_rows(work, part, 1 + part[0] % 3)) for part in parts]
+    shards = [kernel.run(parameters, part_of(work, part, 1 + part[0] % 3)) for part in parts]
     assert np.sum([shard.sum for shard in shards], axis=0).tobytes() == whole.sum.tobytes()
     for part, shard in zip(parts, shards, strict=True):
         assert shard.norms.tobytes() == whole.norms[part].tobytes()
-    assert kernel.run(parameters, by_rows(work, turned[1:], 2)).sum.tobytes() != whole.sum.tobytes()
+    assert kernel.run(parameters, part_of(work, turned[1:], 2)).sum.tobytes() != whole.sum.tobytes()
 
 
 def broken(model: MatrixFactorization, kind: str) -> Floats:
@@ -204,5 +156,5 @@ def test_a_model_that_may_compute_something_else_has_no_kernel() -> None:
         """A model of its own."""
 
     assert kernel_of(Other(ITEMS)) is None
-    kernels: list[Kernel | None] = [kernel_of(MatrixFactorization(3)), kernel_of(Popularity(3))]
-    assert [type(kernel) for kernel in kernels] == [RidgeKernel, PopularityKernel]
+    assert isinstance(kernel_of(MatrixFactorization(3)), RidgeKernel)
+    assert isinstance(kernel_of(Popularity(3)), PopularityKernel)
