@@ -13,7 +13,7 @@ def answer(
     norms: torch.Tensor,
     empty: torch.Tensor,
     left: torch.Tensor,
-    order: npt.NDArray[np.int64],
+    order: torch.Tensor,
     *,
     per_device: bool,
 ) -> tuple[Sums, npt.NDArray[np.int64]]:
@@ -24,18 +24,21 @@ def answer(
         norms: float64 of shape ``(n,)``, NaN where an update is not finite.
         empty: bool of shape ``(n,)``: which devices had too little history.
         left: bool of shape ``(n,)``: which have added nothing and are to be done again.
-        order: The place of each of them in the work.
+        order: int64 of shape ``(n,)``, the place of each of them in the work.
         per_device: Whether each contribution is wanted.
     """
-    own = np.empty(len(order))
-    own[order] = norms.cpu().numpy()
-    status = np.full(len(order), Status.OK, np.uint8)
-    status[order[empty.cpu().numpy()]] = Status.EMPTY
+    own = _in_place(norms, order).cpu().numpy()
+    status = np.full(len(own), Status.OK, np.uint8)
+    status[_in_place(empty, order).cpu().numpy()] = Status.EMPTY
     status[~np.isfinite(own)] = Status.NOT_FINITE
-    each = None
-    if per_device:
-        each = np.empty((len(order), tables.shape[1]), np.int64)
-        each[order] = tables.to(torch.int64).cpu().numpy()
+    each = _in_place(tables.to(torch.int64), order).cpu().numpy() if per_device else None
     total = tables.sum(0, dtype=torch.int64).cpu().numpy()
     sums = Sums(sum=total, norms=own, status=status, each=each)
-    return sums, order[left.cpu().numpy()]
+    return sums, np.flatnonzero(_in_place(left, order).cpu().numpy())
+
+
+def _in_place(values: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Return values in the order of the work."""
+    placed = torch.empty_like(values)
+    placed[order] = values
+    return placed

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from homebody_simulation.cohort.dealing import by_length, check_rows
+from homebody_simulation.cohort.dealing import check_rows
 from homebody_simulation.cohort.kernel import Work
 
 _SHARE: Final = 4
@@ -23,7 +23,7 @@ class Loaded:
         starts: int64 of shape ``(n,)``, where each device's history starts.
         counts: int32 of shape ``(n,)``, its events.
         keys: int32 of shape ``(n,)``, the bits of its key.
-        order: int64 of shape ``(n,)``: the place of each in the work.
+        order: int64 of shape ``(n,)``, the place of each in the work.
         longest: Events of the longest.
     """
 
@@ -31,7 +31,7 @@ class Loaded:
     starts: torch.Tensor = field(repr=False)
     counts: torch.Tensor = field(repr=False)
     keys: torch.Tensor = field(repr=False)
-    order: npt.NDArray[np.int64] = field(repr=False)
+    order: torch.Tensor = field(repr=False)
     longest: int = field(repr=False)
 
     def __len__(self) -> int:
@@ -58,21 +58,21 @@ class Loader:
             ValueError: If a row is no device.
         """
         check_rows(work.ptr, work.rows)
-        order = by_length(work.ptr, work.rows)
-        rows = work.rows[order]
-        starts = np.asarray(work.ptr[rows], np.int64)
-        counts = np.asarray(work.ptr[rows + 1], np.int64) - starts
+        firsts = np.asarray(work.ptr[work.rows], np.int64)
+        lengths = np.asarray(work.ptr[work.rows + 1], np.int64) - firsts
         items = self._population(work.items)
         if items is None:
-            events, starts = _gathered(work.items, starts, counts)
+            events, firsts = _gathered(work.items, firsts, lengths)
             items = self._to(events)
+        counts = self._to(lengths.astype(np.int32))
+        order = torch.argsort(counts, descending=True, stable=True)  # there: a GPU sorts faster
         return Loaded(
             items=items,
-            starts=self._to(starts),
-            counts=self._to(counts.astype(np.int32)),
-            keys=self._to(work.keys[order].view(np.int32)),
+            starts=self._to(firsts)[order],
+            counts=counts[order],
+            keys=self._to(work.keys.view(np.int32))[order],
             order=order,
-            longest=int(counts[0]) if len(counts) else 0,
+            longest=int(lengths.max(initial=0)),
         )
 
     def _population(self, items: npt.NDArray[np.int32]) -> torch.Tensor | None:
@@ -83,11 +83,11 @@ class Loader:
         if self.where.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.where)
             if items.nbytes * _SHARE <= free:
-                self._items = self._to(np.array(items))
+                self._items = self._to(items)
         return self._items
 
     def _to(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.where)
+        return torch.from_numpy(np.require(array, requirements=("C", "W"))).to(self.where)
 
 
 def _gathered(

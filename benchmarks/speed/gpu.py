@@ -1,0 +1,378 @@
+"""How fast a GPU trains: the workload of the table, and TwoTower beside its own roofline.
+
+    python benchmarks/speed/gpu.py [--rounds N] [--json FILE]
+
+Prints devices a second at a cohort of 500 of 6,040 devices and of 50,000 of a million, after it has
+held some devices' integers against one device at a time. Without a CUDA device it says so and ends
+with code 1; with ``TRITON_INTERPRET=1`` and small numbers it can be tried without one:
+
+    TRITON_INTERPRET=1 python benchmarks/speed/gpu.py --small
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from world import (
+    BATCH,
+    CLIP_NORM,
+    DEVICES,
+    DIM,
+    ITEMS,
+    NEGATIVES,
+    NOISE_MULTIPLIER,
+    TIMED,
+    World,
+    cohort,
+    device_keys,
+    make_world,
+    negatives,
+    round_key,
+)
+
+from homebody_models.logistic_epoch import Epoch, local_epoch
+from homebody_models.logistic_factorization import LogisticFactorization
+from homebody_models.two_tower import TwoTower
+from homebody_privacy.errors import HomebodyError
+from homebody_privacy.lattice import Lattice
+from homebody_privacy.mechanisms import GaussianMechanism
+from homebody_privacy.stream import NoiseStream, derive_key
+from homebody_simulation.cohort.kernel import Sums, Work
+
+_WARM: Final = 3
+_CHECKED: Final = 8  # devices held against the reference
+_TOWER_COHORT: Final = 4096
+_KEY: Final = bytes(32)  # the benchmark's noise protects nobody
+
+
+class NoDeviceError(Exception):
+    """There is no CUDA device here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What rounds of one cohort took.
+
+    Attributes:
+        cohort: Devices of a round.
+        population: Devices in all.
+        train_s: Median seconds from the draw of the cohort to the sum on the host: keys, ordering,
+            training, clip, sum, user vectors written.
+        round_s: The same with the bound's check, the noise and the server's step.
+        most_steps: Largest difference of an integer of the checked devices.
+        different: Coordinates that differ, a device.
+    """
+
+    cohort: int
+    population: int
+    train_s: float
+    round_s: float
+    most_steps: int
+    different: float
+
+    @property
+    def train_rate(self) -> float:
+        """Devices a second, training alone."""
+        return self.cohort / self.train_s
+
+    @property
+    def rate(self) -> float:
+        """Devices a second, whole rounds."""
+        return self.cohort / self.round_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline:
+    """TwoTower beside what this GPU could do.
+
+    Attributes:
+        precision: Of the products.
+        devices: Devices trained.
+        seconds: Median seconds they took, from the work to the sum on the host.
+        flop: Floating-point operations counted from the shapes.
+        bytes: Bytes that must pass the memory, counted likewise.
+        flop_s: Operations a second of a large float32 matrix product here.
+        bytes_s: Bytes a second of a large copy here.
+    """
+
+    precision: str
+    devices: int
+    seconds: float
+    flop: float
+    bytes: float
+    flop_s: float
+    bytes_s: float
+
+    @property
+    def least_s(self) -> float:
+        """Seconds the roofline allows."""
+        return max(self.flop / self.flop_s, self.bytes / self.bytes_s)
+
+    @property
+    def ratio(self) -> float:
+        """How many times longer it takes."""
+        return self.seconds / self.least_s
+
+
+def gpu_rounds(size: int, population: int, rounds: int, checked: int = _CHECKED) -> Rounds:
+    """Train rounds of the workload and return what they took.
+
+    Raises:
+        NoDeviceError: If there is no CUDA device, and Triton does not interpret.
+        RuntimeError: If a sum cannot be that of so many devices, or the check does not hold.
+    """
+    trainer = _Trainer(make_world(population))
+    most, different = trainer.check(checked)
+    noise = GaussianMechanism(Lattice(CLIP_NORM), NOISE_MULTIPLIER)
+    alone, whole = [], []
+    for number in range(_WARM + rounds):
+        begun = time.perf_counter()
+        rows = cohort(trainer.world, number, size)
+        total = trainer.train(rows, number).sum
+        alone.append(time.perf_counter() - begun)
+        if not trainer.lattice.is_within_bound(total, size):
+            raise RuntimeError("the sum is more than so many devices can add")
+        stream = NoiseStream(derive_key(_KEY, "benchmark", number + 1))
+        trainer.step(total + noise.noise(total.size, stream), size)
+        whole.append(time.perf_counter() - begun)
+    return Rounds(
+        cohort=size,
+        population=population,
+        train_s=statistics.median(alone[_WARM:]),
+        round_s=statistics.median(whole[_WARM:]),
+        most_steps=most,
+        different=different,
+    )
+
+
+class _Trainer:
+    """The workload on a GPU: user vectors and histories stay there."""
+
+    def __init__(self, world: World) -> None:
+        # Triton is an extra, and says when it is loaded whether it interprets.
+        from homebody_simulation.cohort.on_triton.factorization import (  # noqa: PLC0415
+            TritonFactorization,
+        )
+        from homebody_simulation.cohort.on_triton.loading import Loader  # noqa: PLC0415
+
+        where = _processor()
+        self.world = world
+        self.lattice = Lattice(CLIP_NORM)
+        self.table = torch.from_numpy(np.array(world.table)).to(where)
+        self.users = torch.from_numpy(np.array(world.users)).to(where)
+        self.loader = Loader(where)
+        self.kernel = TritonFactorization(
+            LogisticFactorization(
+                ITEMS,
+                dim=DIM,
+                batch=BATCH,
+                negatives=NEGATIVES,
+                rows_rate=TIMED.rows,
+                user_rate=TIMED.user,
+            )
+        )
+
+    def train(self, rows: npt.NDArray[np.int64], number: int, *, per_device: bool = False) -> Sums:
+        """Train a cohort; the vectors of its users are changed."""
+        work = Work(
+            ptr=self.world.ptr,
+            items=self.world.items,
+            rows=rows,
+            keys=device_keys(round_key(number), rows),
+            lattice=self.lattice,
+            per_device=per_device,
+        )
+        loaded = self.loader.load(work)
+        places = torch.from_numpy(rows).to(self.users.device)[loaded.order]
+        own = self.users[places]
+        sums, left = self.kernel.train(loaded, self.table, None, own, work)
+        if len(left):
+            raise RuntimeError("a device was left out: it is not finite, or passed its bound")
+        self.users[places] = own
+        return sums
+
+    def step(self, released: npt.NDArray[np.int64], size: int) -> None:
+        """Change the table by what is released."""
+        change = torch.from_numpy(self.lattice.decode(released) / size).to(self.table.device)
+        self.table += change.to(torch.float32).view(self.table.shape)
+
+    def check(self, devices: int) -> tuple[int, float]:
+        """Return how far integers are from the reference's, and how many differ a device.
+
+        Raises:
+            RuntimeError: If one is further than a step away.
+        """
+        rows = np.sort(cohort(self.world, 0, devices))
+        before = self.users.clone()
+        each = self.train(rows, 0, per_device=True).each
+        self.users = before
+        epoch = Epoch(batch=BATCH, rows_rate=TIMED.rows, user_rate=TIMED.user)
+        most, different = 0, 0
+        for row, key, own in zip(rows, device_keys(round_key(0), rows), each, strict=True):
+            history = self.world.history(int(row))
+            drawn = negatives(key, len(history))
+            user = self.world.users[row]
+            change = local_epoch(self.world.table, None, user, history, drawn, epoch)
+            update = np.zeros(self.world.table.shape)
+            update[change.items] = change.rows
+            apart = np.abs(own - self.lattice.contribution(update.ravel()))
+            most = max(most, int(apart.max()))
+            different += int(np.count_nonzero(apart))
+        if most > 1:
+            raise RuntimeError(f"an integer is {most} steps from the reference's")
+        return most, different / max(devices, 1)
+
+
+def tower_roofline(precision: str, devices: int, rounds: int, items: int = ITEMS) -> Roofline:
+    """Train TwoTower and return what it took beside what its arithmetic and memory would.
+
+    Raises:
+        NoDeviceError: If there is no CUDA device, and Triton does not interpret.
+    """
+    from homebody_simulation.cohort.on_triton.tower import TritonTower  # noqa: PLC0415
+
+    _processor()
+    world = make_world(DEVICES)
+    model = TwoTower(items, np.zeros((items, 0), np.float32), dim=DIM)
+    kernel = TritonTower(model, precision)
+    parameters = model.init(np.random.default_rng(0)).reshape(-1)
+    rows = np.sort(cohort(world, 0, devices))
+    work = Work(
+        ptr=world.ptr,
+        items=np.minimum(world.items, items - 1),
+        rows=rows,
+        keys=device_keys(round_key(0), rows),
+        lattice=Lattice(1.0),
+    )
+    flop, moved = _counted(model, work)
+    return Roofline(
+        precision=precision,
+        devices=devices,
+        seconds=_median(lambda: kernel.run(parameters, work), rounds),
+        flop=flop,
+        bytes=moved,
+        flop_s=_product_rate(),
+        bytes_s=_copy_rate(),
+    )
+
+
+def _counted(model: TwoTower, work: Work) -> tuple[float, float]:
+    """Return the operations and bytes of a pass, from its shapes.
+
+    A cut is scored against every item and multiplied back: 2 x 2 x items x dim operations. A
+    device's rows R and X give its Gram matrix, 2 x (2 cuts)^2 x items, and its update, 2 x 2 cuts x
+    items x dim. Of memory: X is written once as zeros, scores are written once, softmax reads and
+    writes them, and R is read by three programs, X by two.
+    """
+    events = np.diff(work.ptr)[work.rows]
+    cuts = np.clip(events - 1, 0, model.cuts).astype(np.float64)
+    scored = 4.0 * cuts.sum() * model.n_items * model.dim
+    gram = 8.0 * (cuts**2).sum() * model.n_items
+    updated = 4.0 * cuts.sum() * model.n_items * model.dim
+    passes = 1 + 1 + 2 + 3 + 2
+    return float(scored + gram + updated), float(4.0 * passes * cuts.sum() * model.n_items)
+
+
+def _product_rate(size: int = 8192) -> float:
+    where = _processor()
+    size = size if where.type == "cuda" else 256
+    torch.backends.cuda.matmul.allow_tf32 = False
+    a, b = (torch.randn(size, size, device=where) for _ in range(2))
+    out = torch.empty_like(a)
+    return 2.0 * size**3 / _median(lambda: torch.matmul(a, b, out=out), 5)
+
+
+def _copy_rate(length: int = 1 << 28) -> float:
+    where = _processor()
+    length = length if where.type == "cuda" else 1 << 16
+    source, target = (torch.zeros(length, device=where) for _ in range(2))
+    return 2.0 * 4.0 * length / _median(lambda: target.copy_(source), 5)
+
+
+def _median(task: Callable[[], Any], rounds: int) -> float:
+    """Return the median seconds of a task, which is done when the GPU is."""
+    walls = []
+    for _ in range(_WARM + rounds):
+        begun = time.perf_counter()
+        task()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        walls.append(time.perf_counter() - begun)
+    return statistics.median(walls[_WARM:])
+
+
+def _processor() -> torch.device:
+    """Return where Triton runs.
+
+    Raises:
+        NoDeviceError: If nowhere.
+    """
+    from homebody_simulation.cohort.on_triton.processor import processor  # noqa: PLC0415
+
+    try:
+        return processor()
+    except HomebodyError as error:
+        raise NoDeviceError("no CUDA device") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=50, help="rounds timed")
+    parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program")
+    parser.add_argument("--json", type=Path, help="also write what was found")
+    asked = parser.parse_args(arguments)
+    try:
+        where = _processor()
+        name = torch.cuda.get_device_name(where) if where.type == "cuda" else "interpreted"
+        print(f"GPU: {name}; torch {torch.__version__}")
+        if asked.small:
+            sizes, towers = [(2, DEVICES, 1, 1)], [("ieee", 2, 1, 70)]
+        else:
+            sizes = [(n, of, asked.rounds, _CHECKED) for n, of in ((500, DEVICES), (50_000, 10**6))]
+            towers = [(way, _TOWER_COHORT, 10, ITEMS) for way in ("ieee", "tf32x3")]
+        rounds = [_shown(gpu_rounds(*size)) for size in sizes]
+        rooflines = [_drawn(tower_roofline(*tower)) for tower in towers]
+    except NoDeviceError as error:
+        print(error)
+        return 1
+    if asked.json:
+        found = {"gpu": name, "rounds": rounds, "towers": rooflines}
+        asked.json.write_text(json.dumps(found, indent=1), "utf-8")
+    return 0
+
+
+def _shown(one: Rounds) -> dict[str, Any]:
+    print(
+        f"cohort {one.cohort:,} of {one.population:,}: {one.train_rate:,.0f} devices/s trained "
+        f"({1e3 * one.train_s:.2f} ms), {one.rate:,.0f} with noise and step "
+        f"({1e3 * one.round_s:.2f} ms); check: at most {one.most_steps} step, on "
+        f"{one.different:.2f} coordinates a device"
+    )
+    return {**asdict(one), "devices_s": one.rate, "trained_s": one.train_rate}
+
+
+def _drawn(one: Roofline) -> dict[str, Any]:
+    print(
+        f"TwoTower, {one.precision}: {one.devices / one.seconds:,.0f} devices/s; "
+        f"{one.flop / one.seconds / 1e12:.2f} of {one.flop_s / 1e12:.2f} TFLOP/s, "
+        f"{one.bytes / one.seconds / 1e9:.0f} of {one.bytes_s / 1e9:.0f} GB/s; "
+        f"{one.ratio:.2f} times its roofline ({1e3 * one.least_s:.2f} ms)"
+    )
+    return {**asdict(one), "ratio": one.ratio}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
