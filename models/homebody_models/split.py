@@ -181,6 +181,7 @@ def leave_one_out(data: Interactions) -> Split:
 
     def task(known: Interactions, rows: npt.NDArray[np.int64]) -> Task:
         whole = Task(data=known, devices=devices, targets=data.items[rows], kind="again")
+        release(data.items)
         return whole if data.repeats else whole.first_time()
 
     return Split(
