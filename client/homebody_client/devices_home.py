@@ -48,6 +48,11 @@ class DevicesHome:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(folder, AnchorBook.open(state_folder() / "anchors") if lifetime else None)
 
+    @property
+    def began(self) -> bool:
+        """Whether ``participation`` was opened here before."""
+        return (self.folder / _JOINS).exists()
+
     def participation(self) -> ParticipationStore:
         """Open what the devices joined.
 

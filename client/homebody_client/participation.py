@@ -106,6 +106,12 @@ class Allowance:
             raise ValueError("epsilon_max must be above 0, or None")
 
     @property
+    def costs(self) -> tuple[float, float]:
+        """Squared loss of a device's first join of the run and of each later one, rounded up."""
+        later = _square(self.loss_per_join)
+        return add_losses(later, _square(self.loss_per_run)), later
+
+    @property
     def terms(self) -> str:
         """SHA-256, as hex, of what must not change within a run: its rounds, rules and losses."""
         rules = [self.rounds, self.min_separation, self.max_rounds]
@@ -233,16 +239,14 @@ class Life:
 
     def cost(self, allowance: Allowance) -> float:
         """Return the squared loss that the next join of a run adds, rounded up."""
-        square = _square(allowance.loss_per_join)
-        if allowance.run in self.runs:
-            return square
-        return _add(square, _square(allowance.loss_per_run))
+        first, later = allowance.costs
+        return later if allowance.run in self.runs else first
 
     def after(self, join: Join) -> "Life":
         """Return the life with one more join."""
         run = self.runs.get(join.run, JoinedRun(0, 0, join.model, join.terms))
         joined = replace(run, joins=run.joins + 1, last=join.round, model=join.model)
-        return Life({**self.runs, join.run: joined}, _add(self.square, join.square))
+        return Life({**self.runs, join.run: joined}, add_losses(self.square, join.square))
 
     def epsilon(self, delta: float) -> float:
         """Return what the device has spent, without credit for sampling, at ``delta``.
@@ -250,7 +254,7 @@ class Life:
         Raises:
             ValueError: If ``delta`` is not above 0 and below 1.
         """
-        return _epsilon(self.square, delta)
+        return epsilon_of(self.square, delta)
 
     def _broken_rule(self, allowance: Allowance, number: int, model: str | None) -> str | None:
         run = self.runs.get(allowance.run)
@@ -268,11 +272,11 @@ class Life:
     def _over_ceiling(self, allowance: Allowance, known_joins: int) -> HomebodyError | None:
         if allowance.epsilon_max is None:
             return None
-        square = _add(self.square, self.cost(allowance))
+        square = add_losses(self.square, self.cost(allowance))
         forgotten = known_joins - self.joins(allowance.run)
         if forgotten > 0:
-            square = _add(square, forgotten * _square(allowance.loss_per_join))
-        if _epsilon(square, allowance.delta) <= allowance.epsilon_max:
+            square = add_losses(square, forgotten * _square(allowance.loss_per_join))
+        if epsilon_of(square, allowance.delta) <= allowance.epsilon_max:
             return None
         return BudgetExhaustedError(
             "joining would take the device past its own ceiling",
@@ -281,12 +285,13 @@ class Life:
 
 
 @lru_cache(maxsize=4096)  # devices of one simulation share few values
-def _epsilon(square: float, delta: float) -> float:
+def epsilon_of(square: float, delta: float) -> float:
+    """Return the epsilon of a squared loss at ``delta``, rounded up."""
     root = math.sqrt(square)
     return gaussian_epsilon(root if square == 0.0 else math.nextafter(root, math.inf), delta)
 
 
-def _add(total: float, more: float) -> float:
+def add_losses(total: float, more: float) -> float:
     """Add two losses so that rounding never makes the sum smaller."""
     return math.nextafter(total + more, math.inf) if more > 0.0 else total
 

@@ -1,17 +1,24 @@
 """What simulated nodes host: the population, in this process or on disk, with its own records."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from homebody_client.devices_home import DevicesHome
 from homebody_client.host import Host
+from homebody_client.participation_store import ParticipationStore
 from homebody_privacy.stream import derive_key
+from homebody_simulation.join_columns import JoinColumns
 from homebody_simulation.setup import Prepared
+
+_JOINS: Final = "joins.log"
+
+Joins = JoinColumns | ParticipationStore
 
 
 def host_of(prepared: Prepared) -> Host:
@@ -61,5 +68,12 @@ def own_records(prepared: Prepared, everyone: Host) -> Iterator[Host]:
         return
     home = home_of(prepared)
     key = derive_key(prepared.folder.read_key(), "device-records")
-    with home.participation() as store:
-        yield replace(everyone, participation=store, records=home.records(prepared.config, key))
+    with _joins(prepared, home) as joins:
+        yield replace(everyone, participation=joins, records=home.records(prepared.config, key))
+
+
+def _joins(prepared: Prepared, home: DevicesHome) -> AbstractContextManager[Joins]:
+    """Open what the devices joined: in columns, unless it outlives the run or began otherwise."""
+    if prepared.spec.lifetime or home.began:
+        return home.participation()
+    return JoinColumns.open(home.folder / _JOINS, prepared.spec.devices)
