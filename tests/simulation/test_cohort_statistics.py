@@ -64,12 +64,8 @@ def columns(histories: list[list[int]]) -> Columns:
     return np.cumsum([0, *map(len, histories)]).astype(np.int64), items
 
 
-@settings(max_examples=25)
-@given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20), st.integers(1, 3))
-@example(SPARSE, 0.5, 16, 2)  # at a distance of 3,000 a pair weighs less than any float
-def test_the_sum_of_pairs_is_that_of_each_device(
-    histories: list[list[int]], window: float, bits: int, threads: int
-) -> None:
+def compare_pairs(histories: list[list[int]], window: float, bits: int, threads: int) -> None:
+    """Hold a sum of pairs against that of each device in turn."""
     ptr, items = columns(histories)
     rows = np.arange(len(histories))
     lattice = Lattice(1.0, bits)
@@ -82,12 +78,26 @@ def test_the_sum_of_pairs_is_that_of_each_device(
     assert own.tolist() == one_by_one.total(map(np.array, histories)).tolist()
 
 
-@settings(max_examples=15)
-@given(RAGGED, st.integers(16, 20), st.integers(1, 3))
-@example(SPARSE, 16, 2)
-def test_the_sum_of_popularity_is_that_of_each_device(
-    histories: list[list[int]], bits: int, threads: int
+@settings(max_examples=6)
+@given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20), st.integers(1, 3))
+@example(SPARSE, 0.5, 16, 2)  # at a distance of 3,000 a pair weighs less than any float
+def test_the_sum_of_pairs_is_that_of_each_device(
+    histories: list[list[int]], window: float, bits: int, threads: int
 ) -> None:
+    compare_pairs(histories, window, bits, threads)
+
+
+@pytest.mark.slow  # many more populations
+@settings(max_examples=300)
+@given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20), st.integers(1, 3))
+def test_the_sum_of_pairs_is_that_of_each_device_many_times(
+    histories: list[list[int]], window: float, bits: int, threads: int
+) -> None:
+    compare_pairs(histories, window, bits, threads)
+
+
+def compare_popularity(histories: list[list[int]], bits: int, threads: int) -> None:
+    """Hold a sum of popularity against that of each device in turn."""
     ptr, items = columns(histories)
     lattice = Lattice(1.0, bits)
     one_by_one = Statistic(length=ITEMS, lattice=lattice, of=popularity_statistic)
@@ -95,6 +105,24 @@ def test_the_sum_of_popularity_is_that_of_each_device(
         ptr, items, np.arange(len(histories)), length=ITEMS, lattice=lattice, threads=threads
     )
     assert total.tolist() == one_by_one.total(map(np.array, histories)).tolist()
+
+
+@settings(max_examples=4)
+@given(RAGGED, st.integers(16, 20), st.integers(1, 3))
+@example(SPARSE, 16, 2)
+def test_the_sum_of_popularity_is_that_of_each_device(
+    histories: list[list[int]], bits: int, threads: int
+) -> None:
+    compare_popularity(histories, bits, threads)
+
+
+@pytest.mark.slow  # many more populations
+@settings(max_examples=100)
+@given(RAGGED, st.integers(16, 20), st.integers(1, 3))
+def test_the_sum_of_popularity_is_that_of_each_device_many_times(
+    histories: list[list[int]], bits: int, threads: int
+) -> None:
+    compare_popularity(histories, bits, threads)
 
 
 def test_neither_shards_nor_order_nor_threads_change_a_sum() -> None:

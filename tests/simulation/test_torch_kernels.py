@@ -35,6 +35,7 @@ from homebody_simulation.datasets import load_dataset
 from .kernel_world import EDGES, ITEMS, RAGGED, one_by_one, part_of, work_of, work_on
 
 Floats = npt.NDArray[np.float32]
+SLOW = pytest.mark.slow
 CONTENT = np.eye(ITEMS, 3, dtype=np.float32)
 # Rows of length 1: where a softmax is nearly certain, float32 leaves few digits of its gradient.
 MODELS: dict[str, Recommender] = {
@@ -48,6 +49,11 @@ MODELS: dict[str, Recommender] = {
     "logistic-factorization": LogisticFactorization(ITEMS, dim=4, batch=4, negatives=2),
 }
 CLIPS = st.sampled_from([1e-3, 0.7, 50.0])
+# Two of them every day: one by its loss, one by its pass. The others take seconds more.
+GROUPED = [
+    pytest.param(name, marks=() if name in ("core-tower", "logistic-factorization") else SLOW)
+    for name in MODELS
+]
 
 
 def moved(model: Recommender, seed: int) -> Floats:
@@ -56,13 +62,8 @@ def moved(model: Recommender, seed: int) -> Floats:
     return model.init(rng) + 0.05 * rng.standard_normal(model.layout.size, np.float32)
 
 
-@pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=4)
-@given(histories=RAGGED, clip_norm=CLIPS, seed=st.integers(0, 99))
-@example(histories=EDGES, clip_norm=0.7, seed=0)
-def test_a_device_adds_what_it_would_alone_but_for_a_step_in_few_places(
-    name: str, histories: list[list[int]], clip_norm: float, seed: int
-) -> None:
+def compare(name: str, histories: list[list[int]], clip_norm: float, seed: int) -> None:
+    """Hold what the kernel adds for each device against what it sends alone."""
     model = MODELS[name]
     kernel = kernel_of(model)
     assert kernel is not None
@@ -83,6 +84,26 @@ def test_a_device_adds_what_it_would_alone_but_for_a_step_in_few_places(
 
 
 @pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=2)
+@given(histories=RAGGED, clip_norm=CLIPS, seed=st.integers(0, 99))
+@example(histories=EDGES, clip_norm=0.7, seed=0)
+def test_a_device_adds_what_it_would_alone_but_for_a_step_in_few_places(
+    name: str, histories: list[list[int]], clip_norm: float, seed: int
+) -> None:
+    compare(name, histories, clip_norm, seed)
+
+
+@pytest.mark.slow  # many more populations
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=40)
+@given(histories=RAGGED, clip_norm=CLIPS, seed=st.integers(0, 99))
+def test_a_device_adds_what_it_would_alone_but_for_a_step_in_few_places_many_times(
+    name: str, histories: list[list[int]], clip_norm: float, seed: int
+) -> None:
+    compare(name, histories, clip_norm, seed)
+
+
+@pytest.mark.parametrize("name", GROUPED)
 def test_neither_chunks_shards_order_nor_threads_change_a_bit_of_the_sum(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

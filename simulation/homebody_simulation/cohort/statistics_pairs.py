@@ -17,6 +17,7 @@ from homebody_models.statistics.contribution import EVENTS
 from homebody_models.statistics.space import Space, packed_place
 from homebody_privacy.lattice import Lattice
 from homebody_simulation.cohort.bounds import Bounds
+from homebody_simulation.cohort.compiled import inner
 from homebody_simulation.cohort.dealing import added, by_length, check_rows, in_threads, read_only
 
 Integers = npt.NDArray[np.int64]
@@ -133,7 +134,7 @@ def _add(
         many[:span] = 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _count(steps: Integers, many: Integers) -> None:
     """Count the pairs of events by distance."""
     for one in range(1, len(steps)):
@@ -141,7 +142,7 @@ def _count(steps: Integers, many: Integers) -> None:
             many[steps[other] - steps[one]] += 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _give(
     steps: Integers, heads: Integers, starts: Integers, levels: Integers, total: Integers
 ) -> None:
@@ -152,7 +153,7 @@ def _give(
             total[starts[low] + high] += levels[steps[other] - steps[one]]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _measure(steps: Integers, which: Integers, closest: npt.NDArray[np.int32]) -> None:
     """Write the least distance of each two different items below the diagonal."""
     closest[:] = _FAR
@@ -164,7 +165,7 @@ def _measure(steps: Integers, which: Integers, closest: npt.NDArray[np.int32]) -
                 closest[high, low] = min(closest[high, low], distance)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _count_closest(closest: npt.NDArray[np.int32], many: Integers) -> None:
     """Count the pairs of items by their least distance."""
     for one in range(1, len(closest)):
@@ -172,7 +173,7 @@ def _count_closest(closest: npt.NDArray[np.int32], many: Integers) -> None:
             many[closest[one, other]] += 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _give_closest(
     closest: npt.NDArray[np.int32],
     heads: Integers,
@@ -187,7 +188,7 @@ def _give_closest(
             total[starts[low] + high] += levels[closest[one, other]]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _bound(
     many: Integers, weights: Vector, clip: float, scale: float, squares: int, levels: Integers
 ) -> None:

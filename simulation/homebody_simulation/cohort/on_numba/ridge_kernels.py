@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from homebody_models.history import SLOTS
+from homebody_simulation.cohort.compiled import REASSOCIATED, inner_fast
 
 Integers = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
@@ -29,7 +30,6 @@ _MOST: Final = 1e9  # of a pivot, beyond which half its digits are lost
 _LARGE: Final = 1e30  # no score may come near what float32 holds
 _SMALL_NORM: Final = 1e-100  # its square is a number still
 _LARGE_NORM: Final = 1e100  # likewise
-_REASSOCIATED: Final = {"reassoc", "contract", "arcp", "nsz", "afn"}  # NaN stays NaN
 
 
 class Shared(NamedTuple):
@@ -101,7 +101,7 @@ def room(items: int, dim: int) -> Room:
     )
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, cache=True, fastmath=REASSOCIATED)
 def train(
     ptr: Integers,
     items: npt.NDArray[np.int32],
@@ -149,7 +149,7 @@ def train(
             summed = 0
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _update(own: npt.NDArray[np.int32], shared: Shared, room: Room, lane: int) -> float:
     """Write a device's update, in lattice units before truncation; return its norm, or NaN."""
     _assemble(own, shared, room.system, room.known)
@@ -168,7 +168,7 @@ def _update(own: npt.NDArray[np.int32], shared: Shared, room: Room, lane: int) -
     return norm
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _assemble(own: npt.NDArray[np.int32], shared: Shared, system: Vector, known: Vector) -> None:
     """Write the system of a device in the space of its events.
 
@@ -190,7 +190,7 @@ def _assemble(own: npt.NDArray[np.int32], shared: Shared, system: Vector, known:
         known[i] = root
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _solve(system: Vector, known: Vector, n: int) -> bool:
     """Solve in place by Cholesky on the upper triangle; False where numbers are out of range.
 
@@ -218,7 +218,7 @@ def _solve(system: Vector, known: Vector, n: int) -> bool:
     return True
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _combine(own: npt.NDArray[np.int32], shared: Shared, known: Vector, user: Vector) -> None:
     """Write the user vector of a solution."""
     for k in range(len(user)):
@@ -229,7 +229,7 @@ def _combine(own: npt.NDArray[np.int32], shared: Shared, known: Vector, user: Ve
             user[k] += share * row[k]
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _gradient(
     own: npt.NDArray[np.int32],
     shared: Shared,
@@ -270,7 +270,7 @@ def _gradient(
     return float(np.sqrt(pulled * square + lifted))
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _score(row: npt.NDArray[np.float32], user: npt.NDArray[np.float32]) -> np.float32:
     """Return a score in float32, as the model does."""
     score = np.float32(0.0)
@@ -279,7 +279,7 @@ def _score(row: npt.NDArray[np.float32], user: npt.NDArray[np.float32]) -> np.fl
     return score
 
 
-@njit(nogil=True, cache=True, fastmath=_REASSOCIATED)
+@inner_fast
 def _add(room: Room, lanes: int) -> None:
     """Truncate the contributions of a block, add them, and count their squares.
 
@@ -304,7 +304,7 @@ def _add(room: Room, lanes: int) -> None:
             room.held[lane] += squares
 
 
-@njit(nogil=True, cache=True)
+@inner_fast
 def _turn_back(
     room: Room, lanes: int, squares: float, places: Integers, status: npt.NDArray[np.uint8]
 ) -> bool:
@@ -321,7 +321,7 @@ def _turn_back(
     return beyond
 
 
-@njit(nogil=True, cache=True)
+@inner_fast
 def _empty(sums: npt.NDArray[np.int32], levels: npt.NDArray[np.int32], total: Integers) -> None:
     """Add the sums in 32 bits to those in 64 and start them again."""
     n_items, dim = sums.shape
