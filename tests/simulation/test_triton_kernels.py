@@ -26,8 +26,12 @@ pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is n
 FEW = 4
 """Coordinates of a device that may be one lattice step off: float32 sums of another order."""
 
-EVERYDAY = ["factorization", "content"]
-LONG = ["tower", "factorization:broken", "content:broken"]
+EVERYDAY = ["factorization", "content", "ridge"]
+LONG = ["tower", "factorization:full"]
+BROKEN = [f"{case}:broken" for case in EVERYDAY]
+PAST = [f"{case}:past" for case in EVERYDAY]
+LEAST = {"factorization": 1, "content": 2, "ridge": 1}
+"""Events that a device needs to train."""
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +68,7 @@ def test_a_device_with_too_little_history_is_marked_and_adds_nothing(
     interpreted: dict[str, Arrays], case: str
 ) -> None:
     found = interpreted[case]
-    little = found["rows"] < (1 if case == "factorization" else 2)  # as many events as that
+    little = found["rows"] < LEAST[case]  # device 0 has no event, device 1 has one
     assert found["status"].tolist() == np.where(little, Status.EMPTY, Status.OK).tolist()
     assert not found["each"][little].any()
     assert not found["norms"][little].any()
@@ -89,19 +93,32 @@ def test_a_model_without_a_program_has_no_kernel() -> None:
 
 
 @pytest.mark.slow  # interpreted: tens of seconds
-def test_every_case_equals_the_code_of_a_device(tmp_path: Path) -> None:
-    found = interpret(tmp_path, *LONG)
-    check_case("tower", found["tower"])
-    for case in LONG[1:]:
-        broken = found[case]
-        trains = broken["rows"] >= (1 if case.startswith("factorization") else 2)
+def test_more_shapes_and_entries_that_run_out_change_nothing(tmp_path: Path) -> None:
+    for case, found in interpret(tmp_path, *LONG).items():
+        check_case(case, found)
+
+
+@pytest.mark.slow  # interpreted: tens of seconds
+def test_what_is_no_number_adds_nothing(tmp_path: Path) -> None:
+    for case, found in interpret(tmp_path, *BROKEN).items():
+        trains = found["rows"] >= LEAST[case.partition(":")[0]]
         assert (
-            broken["status"].tolist() == np.where(trains, Status.NOT_FINITE, Status.EMPTY).tolist()
+            found["status"].tolist() == np.where(trains, Status.NOT_FINITE, Status.EMPTY).tolist()
         )
-        assert np.isnan(broken["norms"]).tolist() == trains.tolist()
-        assert not broken["sum"].any()
-        assert not broken["each"].any()
-    assert model_of("tower").name == "two-tower"
+        assert np.isnan(found["norms"]).tolist() == trains.tolist()
+        assert not found["sum"].any()
+        assert not found["each"].any()
+
+
+@pytest.mark.slow  # interpreted: tens of seconds
+def test_who_would_pass_the_bound_is_taken_back_whole_and_done_alone(tmp_path: Path) -> None:
+    for case, found in interpret(tmp_path, *PAST).items():
+        work = work_of([])
+        for row, own in zip(found["rows"], found["each"], strict=True):
+            assert own.tolist() == alone(case, int(row), work)[0].tolist()
+        assert found["sum"].tolist() == found["each"].sum(axis=0).tolist()
+        assert found["sharded"].tolist() == found["sum"].tolist()
+        assert found["sum"].any()
 
 
 @pytest.mark.slow  # compiles some twenty programs
@@ -121,7 +138,7 @@ def test_every_program_compiles_for_a_gpu_once_and_keeps_to_its_registers(
     found = json.loads(path.read_text("utf-8"))
     assert {name.partition(": ")[2] for name in found} == {
         *("start_users", "train", "choose_cuts", "read_windows"),
-        *("score", "residual", "multiply", "measure", "add_products"),
+        *("score", "residual", "multiply", "measure", "add_products", "fit", "add_outer"),
     }
     for name, taken in found.items():
         parts = 2 if name.endswith("add_products") else 1  # the table, and the content weights

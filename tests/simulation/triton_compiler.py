@@ -21,10 +21,13 @@ from triton.backends.driver import DriverBase
 from triton.runtime.jit import JITFunction
 from triton_world import model_of, parameters_of, work_of  # type: ignore[import-not-found]  # beside it
 
-from homebody_simulation.cohort.on_triton import factorization, tower
+from homebody_simulation.cohort.on_triton import factorization, ridge, tower
 from homebody_simulation.cohort.on_triton.kernels import kernel_of
 
-CASES: Final = ("factorization", "content", "tower", "wide-factorization", "wide-tower")
+CASES: Final = (
+    *("factorization", "content", "tower", "ridge"),
+    *("wide-factorization", "wide-tower", "wide-ridge"),
+)
 COHORTS: Final = ([0, 1, 2, 3, 4, 5], [3, 4], [3])
 
 
@@ -99,7 +102,7 @@ def main(path: str, capability: str) -> None:
         return launch
 
     JITFunction.__getitem__ = compiled
-    for module in (factorization, tower):
+    for module in (factorization, ridge, tower):
         vars(module)["processor"] = lambda: torch.device("cpu")
     for case in CASES:
         kernel = kernel_of(model_of(case))

@@ -7,6 +7,9 @@ process of its own: ``python triton_world.py FILE CASE...`` runs the cases and w
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,9 +18,11 @@ import numpy.typing as npt
 
 from homebody_models.draws import Draws, device_keys
 from homebody_models.logistic_factorization import LogisticFactorization
+from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.recommender import Recommender
 from homebody_models.two_tower import TwoTower
 from homebody_privacy.lattice import Lattice
+from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.kernel import Kernel, Work
 
 ITEMS: Final = 20
@@ -33,26 +38,28 @@ def histories() -> list[npt.NDArray[np.int64]]:
     return [*drawn, np.full(9, 7, np.int64)]
 
 
-def model_of(case: str) -> Recommender:
-    """Return the model of a case."""
+def models() -> dict[str, Recommender]:
+    """Return the models by the name of their case; the wide ones are compiled alone."""
     features = np.random.default_rng(6).normal(size=(ITEMS, 3)).astype(np.float32)
-    match case.partition(":")[0]:
-        case "factorization":  # rates at which a row met again shows
-            return LogisticFactorization(
-                ITEMS, dim=5, batch=16, negatives=2, rows_rate=20.0, user_rate=2.0
-            )
-        case "content":
-            return TwoTower(
-                ITEMS, features, content=True, dim=6, cuts=3, history_max=16, repeat=2.0
-            )
-        case "tower":
-            return TwoTower(ITEMS, features, dim=17, cuts=8)
-        case "wide-factorization":  # the shape of the speed benchmark
-            return LogisticFactorization(ITEMS, dim=64)
-        case "wide-tower":
-            return TwoTower(ITEMS, features, content=True, dim=64, repeat=1.0)
-        case _:
-            raise ValueError(f"no case {case!r}")
+    return {
+        # Rates at which a row met again shows.
+        "factorization": LogisticFactorization(
+            ITEMS, dim=5, batch=16, negatives=2, rows_rate=20.0, user_rate=2.0
+        ),
+        "content": TwoTower(
+            ITEMS, features, content=True, dim=6, cuts=3, history_max=16, repeat=2.0
+        ),
+        "ridge": MatrixFactorization(ITEMS, dim=5, history_max=40),
+        "tower": TwoTower(ITEMS, features, dim=17, cuts=8),
+        "wide-factorization": LogisticFactorization(ITEMS, dim=64),  # as the speed benchmark
+        "wide-tower": TwoTower(ITEMS, features, content=True, dim=64, repeat=1.0),
+        "wide-ridge": MatrixFactorization(ITEMS, dim=64),
+    }
+
+
+def model_of(case: str) -> Recommender:
+    """Return the model of a case, which is its name and perhaps what befalls it."""
+    return models()[case.partition(":")[0]]
 
 
 def parameters_of(case: str) -> npt.NDArray[np.float32]:
@@ -125,6 +132,23 @@ def in_shards(kernel: Kernel, case: str) -> Arrays:
     return {"sharded": first + second}
 
 
+@contextmanager
+def befallen(case: str) -> Iterator[None]:
+    """Make happen what a case is about: no device keeps to the bound, or entries run out."""
+    from homebody_simulation.cohort.on_triton import factorization  # noqa: PLC0415
+
+    kept, of = vars(factorization)["_LARGEST"], Bounds.of
+    if case.endswith(":past"):
+        Bounds.of = lambda *given: replace(of(*given), squares=1)  # type: ignore[method-assign]
+    if case.endswith(":full"):  # room for the longest device alone
+        vars(factorization)["_LARGEST"] = 3 * max(map(len, histories())) + 1
+    try:
+        yield
+    finally:
+        Bounds.of = of  # type: ignore[method-assign]
+        vars(factorization)["_LARGEST"] = kept
+
+
 def _main(path: str, *cases: str) -> None:
     # Triton is loaded here, in the child alone.
     from homebody_simulation.cohort.on_triton.kernels import kernel_of  # noqa: PLC0415
@@ -133,7 +157,7 @@ def _main(path: str, *cases: str) -> None:
     for case in cases:
         kernel = kernel_of(model_of(case))
         assert kernel is not None
-        with np.errstate(invalid="ignore" if case.endswith(":broken") else None):
+        with befallen(case), np.errstate(invalid="ignore" if ":broken" in case else None):
             found = everyone(kernel, case) | in_shards(kernel, case)
         arrays |= {f"{case}/{what}": array for what, array in found.items()}
     with Path(path).open("wb") as file:

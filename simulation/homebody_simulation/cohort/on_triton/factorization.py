@@ -159,6 +159,7 @@ class TritonFactorization:
                 scratch.met,
                 scratch.path,
                 length,
+                first,
                 len(tables),
                 items,
                 dim,

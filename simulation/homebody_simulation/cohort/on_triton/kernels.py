@@ -1,6 +1,7 @@
 """Which model has a kernel in Triton."""
 
 from homebody_models.logistic_factorization import LogisticFactorization
+from homebody_models.matrix_factorization import MatrixFactorization
 from homebody_models.recommender import Recommender
 from homebody_models.two_tower import TwoTower
 from homebody_simulation.cohort.kernel import Kernel
@@ -30,5 +31,11 @@ def kernel_of(model: Recommender) -> Kernel | None:
             )
 
             return TritonTower(model) if model.cuts <= MOST_CUTS else None
+        case MatrixFactorization() if type(model) is MatrixFactorization:
+            from homebody_simulation.cohort.on_triton.ridge import (  # noqa: PLC0415
+                TritonRidge,
+            )
+
+            return TritonRidge(model)
         case _:
             return None

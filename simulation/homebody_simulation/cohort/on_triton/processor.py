@@ -10,6 +10,8 @@ _INTERPRETED: Final = (
     2  # programs; one after another, so few, but enough that one takes two devices
 )
 
+_SIXTEEN: Final = 16
+
 FUSED: Final = True
 """Whether a compiled program may fuse a product and a sum: they then round once."""
 
@@ -56,3 +58,8 @@ def program_count(where: torch.device, each: int) -> int:
 def power_of_two(least: int) -> int:
     """Return the least power of two that is at least ``least``, which is at least 1."""
     return 1 << (least - 1).bit_length()
+
+
+def in_sixteens(length: int) -> int:
+    """Return the next multiple of sixteen: what Triton asks of an address to load vectors."""
+    return -(-length // _SIXTEEN) * _SIXTEEN

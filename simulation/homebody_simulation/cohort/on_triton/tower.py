@@ -18,7 +18,12 @@ from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_triton.answers import answer
 from homebody_simulation.cohort.on_triton.loading import Loaded, Loader
-from homebody_simulation.cohort.on_triton.processor import FUSED, power_of_two, processor
+from homebody_simulation.cohort.on_triton.processor import (
+    FUSED,
+    in_sixteens,
+    power_of_two,
+    processor,
+)
 from homebody_simulation.cohort.on_triton.products import Products
 from homebody_simulation.cohort.on_triton.programs import draws as draw_programs
 from homebody_simulation.cohort.on_triton.programs import tower as programs
@@ -130,9 +135,9 @@ class TritonTower:
         """Return R over X, and [H | XF] over [G | RF], of some devices' rows."""
         model, padded = self.model, positions.shape[1]
         rows, columns = (own.stop - own.start) * padded, matrix.shape[1]
-        stride = _in_sixteens(model.n_items)  # rows start where a vector load may
+        stride = in_sixteens(model.n_items)  # rows start where a vector load may
         rx = torch.zeros((2, rows, stride), dtype=torch.float32, device=self._where)
-        room = _in_sixteens(rows)  # every part starts where the last round's did
+        room = in_sixteens(rows)  # every part starts where the last round's did
         hg = torch.empty((2, room, columns), dtype=torch.float32, device=self._where)
         window = power_of_two(model.history_max)
         shares = shares_by_age(model.history_max, model.history_decay, window)
@@ -295,8 +300,3 @@ class TritonTower:
 
     def _to(self, array: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.array(array)).to(self._where)
-
-
-def _in_sixteens(length: int) -> int:
-    """Return the next multiple of sixteen: what Triton asks of an address to load vectors."""
-    return -(-length // _SIXTEEN) * _SIXTEEN

@@ -66,7 +66,7 @@ def start_users(
 
 
 # Not specialized: what differs from round to round would be compiled in the middle of a run.
-@triton.jit(do_not_specialize=["devices", "tables", "room", "steps"])
+@triton.jit(do_not_specialize=["devices", "offset", "tables", "room", "steps"])
 def train(
     items,
     starts,
@@ -86,6 +86,7 @@ def train(
     met,
     path,
     devices,
+    offset,
     tables,
     n_items,
     dim,
@@ -113,7 +114,7 @@ def train(
         table: float32 ``(n_items, dim)``.
         bias: float32 ``(n_items,)``.
         bounds: float64 ``(3,)``: clip, scale, largest sum of squares; see ``Bounds``.
-        totals: int32 ``(tables, size)``, added to: device u to table u % tables.
+        totals: int32 ``(tables, size)``: device u is added to table (offset + u) % tables.
         norms: float64 ``(devices,)``, written: before the clip; NaN where not finite.
         left: uint8 ``(devices,)``, written: 1 for a device that is not finite, or whose integers
             would pass the bound; it has added nothing.
@@ -124,6 +125,7 @@ def train(
         met: int32 ``(programs, room)``, scratch: the item.
         path: float32 ``(programs, steps, DIM)``, scratch.
         devices: Number of devices.
+        offset: Devices before these.
         tables: Number of tables: enough that none overflows.
         n_items: Items of the catalog.
         dim: Dimensions.
@@ -241,7 +243,7 @@ def train(
         factor = tl.where(norm > clip, clip / tl.where(norm > clip, norm, 1.0), 1.0) * scale
         factor = tl.where(finite, factor, 0.0)
         entries = count * each
-        target = totals + tl.cast(device % tables, tl.int64) * size
+        target = totals + tl.cast((offset + device) % tables, tl.int64) * size
         passed = 0
         sign = 1
         while sign != 0:
