@@ -1,10 +1,11 @@
 """Distinct items of many devices at once: the model of popularity, and its one-shot statistic.
 
 A device adds the same integer to each of its distinct items, and that integer follows from their
-number alone. So no arithmetic is done here: the lattice is asked once for each number that occurs,
-and the sum is exactly what the devices would have sent one by one.
+number alone. So it is made once for each number that occurs, and the sum is exactly what the
+devices would have sent one by one.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from homebody_privacy.lattice import Lattice
+from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.dealing import added, check_rows, in_threads, read_only
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.kernel import Sums, Work
@@ -22,6 +24,9 @@ Integers = npt.NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class PopularityKernel:
     """Trains ``Popularity``; see ``Kernel``. Its sums are those of the one-device path, exactly.
+
+    The norm of an update is 1. At a clip norm of exactly 1 a device alone may find it a rounding
+    above that, and vote so.
 
     Attributes:
         n_items: Items of the catalog.
@@ -95,18 +100,21 @@ def distinct_numbers(
 def _levels(
     numbers: Integers, n_items: int, lattice: Lattice, *, dense: bool
 ) -> tuple[Integers, npt.NDArray[np.float64]]:
-    """Return, by number of distinct items, the integer of each and the norm; as a device does.
+    """Return, by number of distinct items, the integer of each and the norm.
 
+    It is ``Lattice.contribution`` of equal numbers, each step of which is exact or done as there:
+    divided by the largest of them they are ones, and the norm of n ones is the root of n.
     ``dense`` bounds a vector over all items, as a model does, else one of the chosen alone: the
     margin of the clip grows with its length.
     """
     most = int(numbers.max(initial=0))
     levels, norms = np.zeros(most + 1, np.int64), np.zeros(most + 1)
     for number in np.unique(numbers[numbers > 0]).tolist():
-        own = np.zeros(n_items if dense else number)
-        own[:number] = 1.0 / np.sqrt(number)
-        levels[number] = lattice.contribution(own)[0]
-        norms[number] = np.linalg.norm(own)
+        bounds = Bounds.of(lattice, n_items if dense else number)
+        root = math.sqrt(number)
+        level = int(min(1.0 / root, bounds.clip / root) * bounds.scale)
+        levels[number] = level if number * level**2 <= bounds.squares else 0
+        norms[number] = 1.0
     return levels, norms
 
 
