@@ -21,7 +21,7 @@ from homebody_client.secure.node import SecureNode
 from homebody_client.secure.opening import opened_node
 from homebody_client.secure.policy import Policy
 from homebody_client.secure.shard import ShardWorker
-from homebody_client.shard_answers import shard_figures, shard_update
+from homebody_client.shard_answers import answered, shard_figures, shard_update
 from homebody_privacy import messages
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.environment import NODE
@@ -96,13 +96,22 @@ def _contribution(msg: Message, host: Host) -> RecordDict:
     """Train the invited devices and return the sum of their integers."""
     asked = Invitation.from_record(msg.content.config_records[messages.INVITATION])
     total = shard_update(host, asked, parameters_of(msg))
-    return integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
+    reply = integers(total, fits=len(asked.devices) <= host.lattice.max_devices)
+    return _counted(reply, host, asked)
 
 
 def _figures(msg: Message, host: Host) -> RecordDict:
     """Return the sum of what the asked devices add to a figure."""
     asked = Question.from_record(msg.content.config_records[messages.QUESTION])
-    return integers(shard_figures(host, asked, parameters_of(msg)), fits=False)
+    reply = integers(shard_figures(host, asked, parameters_of(msg)), fits=False)
+    return _counted(reply, host, asked)
+
+
+def _counted(reply: RecordDict, host: Host, asked: Invitation | Question) -> RecordDict:
+    """Say how many devices the reply is from, where some of them may be silent."""
+    if host.attendance is not None:
+        reply[messages.ANSWERED] = ConfigRecord({messages.DEVICES: answered(host, asked)})
+    return reply
 
 
 def parameters_of(msg: Message) -> npt.NDArray[np.float32]:

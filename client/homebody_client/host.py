@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.attendance import Attendance
 from homebody_client.devices_home import DevicesHome
 from homebody_client.join_record import JoinRecord
 from homebody_client.participation import Allowance
@@ -52,6 +53,7 @@ class Host:
         held_out: Item of each device's latest event, which it does not train on, -1 for none;
             None where no device holds one back.
         engine: Answers for all the devices at once, in a simulation; None does one after another.
+        attendance: Which devices are there when asked, in a simulation; None: all, always.
     """
 
     config: PrivacyConfig
@@ -66,6 +68,7 @@ class Host:
     records: RecordFiles | None = field(repr=False, default=None)
     held_out: npt.NDArray[np.int32] | None = field(repr=False, default=None)
     engine: ShardEngine | None = field(repr=False, default=None)
+    attendance: Attendance | None = field(repr=False, default=None)
 
     def __post_init__(self) -> None:
         """Compute the digest every invitation is compared with."""
@@ -114,6 +117,21 @@ class Host:
         if self.participation is None:
             return np.array(devices, np.int64)
         return self.participation.join_many(np.array(devices, np.int64), allowance, number, model)
+
+    def online(self, devices: Sequence[int], number: int, about: str = "") -> npt.NDArray[np.int64]:
+        """Return the devices that hear a question; see ``Attendance``."""
+        asked = np.array(devices, np.int64)
+        if self.attendance is None:
+            return asked
+        return asked[self.attendance.online(asked, number, about)]
+
+    def delivering(
+        self, devices: npt.NDArray[np.int64], number: int, about: str = ""
+    ) -> npt.NDArray[np.int64]:
+        """Return the devices, of those online, whose answer comes in time."""
+        if self.attendance is None:
+            return devices
+        return devices[self.attendance.delivering(devices, number, about)]
 
 
 def shard(devices: int, part: int, parts: int) -> range:

@@ -36,10 +36,11 @@ def shard_update(
         return _shard_statistic(host, asked, asked.statistic, parameters)
     if asked.clip_norm is not None and not host.config.dp.adaptive_clip:
         raise PolicyViolationError("the config in force has one clip norm")
-    joining = np.array(asked.devices, np.int64)
+    joining = host.online(asked.devices, asked.round)
     if host.participation is not None and len(joining):
         allowance = training_allowance(host.config, asked.run, host.model.layout.trained_size)
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
+    joining = host.delivering(joining, asked.round)
     return shard_contribution(host, joining, parameters, asked.round, asked.clip_norm)
 
 
@@ -48,10 +49,11 @@ def _shard_statistic(
 ) -> npt.NDArray[np.int64]:
     """Return the sum of what the asked devices that may join add to a statistic. Secret."""
     statistic = statistic_of(host, name, broadcast)
-    joining = np.array(asked.devices, np.int64)
+    joining = host.online(asked.devices, asked.round, name)
     if host.participation is not None and len(joining):
         allowance = statistics_allowance(host.config, asked.run, name, again=host.simulated)
         joining = host.admitted(joining, allowance, asked.round, model_digest(broadcast))
+    joining = host.delivering(joining, asked.round, name)
     if host.engine is not None:
         return host.engine.statistic(joining, name, broadcast)
     return statistic.total(map(host.history, joining.tolist()))
@@ -71,15 +73,26 @@ def shard_figures(
     if metric is None:
         raise PolicyViolationError("the config in force does not list this metric")
     allowance = metric_allowance(host.config, asked.run, asked.metric, metric)
-    joining = np.array(asked.devices, np.int64)
+    joining = host.online(asked.devices, asked.round, asked.metric)
     if len(joining):
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
+    joining = host.delivering(joining, asked.round, asked.metric)
     if host.engine is not None:
         return host.engine.figure(joining, parameters, asked.metric)
     total = np.zeros(len(figure_names(asked.metric)), np.int64)
     for device in joining.tolist():
         total += figure_contribution(host, device, parameters, asked.metric)
     return total
+
+
+def answered(host: Host, asked: Invitation | Question) -> int:
+    """Return from how many of the asked devices a server of single devices hears in time.
+
+    One that may not join by its own record is heard, too: it answers zeros.
+    """
+    about = (asked.metric if isinstance(asked, Question) else asked.statistic) or ""
+    there = host.online(asked.devices, asked.round, about)
+    return len(host.delivering(there, asked.round, about))
 
 
 def _check_digest(digest: str, host: Host) -> None:

@@ -22,7 +22,8 @@ message         direction  content
 ==============  =========  ====================================================================
 
 A reply holds no loss, no number of examples and no text: a free number would be a second,
-uncharged release.
+uncharged release. A node of a simulation that stands for many devices, some of them silent, says
+how many answered: that many single devices would have been heard.
 """
 
 from collections.abc import Mapping
@@ -55,6 +56,10 @@ CONTRIBUTION: Final = "contribution"
 
 DECLINED: Final = "declined"
 """Name of the config record of a decline; its only key is ``CODE``."""
+
+ANSWERED: Final = "answered"
+"""Name of the config record that says how many devices a reply of a simulated node is from; its
+only key is ``DEVICES``."""
 
 CODE: Final = "code"
 """Key of a decline's code."""

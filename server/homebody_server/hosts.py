@@ -123,9 +123,9 @@ class Register:
         """
         if not devices:
             return
-        numbers = _numbers(devices)
-        inside = int(numbers.min()) >= 0 and int(numbers.max()) < len(self._places)
-        if not inside or len(np.unique(numbers)) < len(numbers):
+        numbers = np.sort(_numbers(devices))
+        inside = numbers[0] >= 0 and numbers[-1] < len(self._places)
+        if not inside or (numbers[1:] == numbers[:-1]).any():
             raise _claimed()
         if (self._places[numbers] != _NOWHERE).any():
             raise _claimed()

@@ -33,6 +33,13 @@ def integers_of(reply: Message) -> npt.NDArray[np.int64] | None:
     return integers.astype(np.int64)
 
 
+def devices_in(reply: Message, asked: int) -> int:
+    """Return how many devices a reply is from, at most ``asked``: all, unless it says fewer."""
+    record = reply.content.config_records.get(messages.ANSWERED)
+    said = None if record is None else record.get(messages.DEVICES)
+    return min(asked, max(said, 0)) if type(said) is int else asked
+
+
 def asking_record(message: Message) -> Mapping[str, object]:
     """Return the values of the invitation or the question a message holds."""
     records = message.content.config_records
@@ -54,7 +61,8 @@ class Replies:
     """The contributions of what came, decoded anew at each pass. Secret.
 
     A node's first reply to a message is its only one: a second would be a second contribution.
-    What is malformed, or of another length, or was not asked for, is left out.
+    What is malformed, or of another length, or was not asked for, is left out. A node may say that
+    fewer devices are in its reply than it was asked for; the bound on its integers shrinks with it.
 
     Attributes:
         asked: Who was asked.
@@ -71,7 +79,8 @@ class Replies:
         waiting = dict(self.asked)
         for reply in self.received:
             key = (reply.metadata.src_node_id, reply.metadata.group_id)
-            devices = waiting.pop(key, 0)
-            integers = integers_of(reply)
+            devices, integers = waiting.pop(key, 0), integers_of(reply)
+            if integers is not None:
+                devices = devices_in(reply, devices)
             if devices and integers is not None and integers.shape == (self.length,):
                 yield Contribution(integers, devices)

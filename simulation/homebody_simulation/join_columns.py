@@ -146,9 +146,10 @@ class JoinColumns:
         """
         if not len(devices):
             return devices
-        if int(devices.min()) < 0 or int(devices.max()) >= self._devices:
+        ordered = np.sort(devices)
+        if ordered[0] < 0 or ordered[-1] >= self._devices:
             raise ValueError(f"devices must be from 0 to {self._devices - 1}")
-        if len(np.unique(devices)) < len(devices):
+        if (ordered[1:] == ordered[:-1]).any():
             raise ValueError("a device may not be named twice: it would count twice")
         if not allowance.first <= number <= allowance.rounds:
             return devices[:0]
