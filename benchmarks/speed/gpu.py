@@ -1,6 +1,6 @@
 """How fast a GPU trains: the workload of the table, and TwoTower beside its own roofline.
 
-    python benchmarks/speed/gpu.py [--rounds N] [--json FILE]
+    python benchmarks/speed/gpu.py [--rounds N] [--tune] [--json FILE]
 
 Prints devices a second at a cohort of 500 of 6,040 devices and of 50,000 of a million, after it has
 held some devices' integers against one device at a time. Without a CUDA device it says so and ends
@@ -55,6 +55,14 @@ _WARM: Final = 3
 _CHECKED: Final = 8  # devices held against the reference
 _TOWER_COHORT: Final = 4096
 _KEY: Final = bytes(32)  # the benchmark's noise protects nobody
+
+SHAPES: Final[tuple[dict[str, int], ...]] = (
+    {"pairs": 16, "warps": 1, "registers": 255, "programs": 8},
+    {"pairs": 8, "warps": 1, "registers": 128, "programs": 16},
+    {"pairs": 16, "warps": 2, "registers": 168, "programs": 6},
+    {"pairs": 32, "warps": 8, "registers": 128, "programs": 2},
+)
+"""Ways to cut up the work that ``--tune`` times."""
 
 
 class NoDeviceError(Exception):
@@ -126,14 +134,23 @@ class Roofline:
         return self.seconds / self.least_s
 
 
-def gpu_rounds(size: int, population: int, rounds: int, checked: int = _CHECKED) -> Rounds:
+def gpu_rounds(
+    size: int, population: int, rounds: int, checked: int = _CHECKED, **shape: int
+) -> Rounds:
     """Train rounds of the workload and return what they took.
+
+    Args:
+        size: Devices of a round.
+        population: Devices in all.
+        rounds: Rounds timed.
+        checked: Devices held against the reference.
+        shape: How the work is cut up, where not as always; see ``Shape``.
 
     Raises:
         NoDeviceError: If there is no CUDA device, and Triton does not interpret.
         RuntimeError: If a sum cannot be that of so many devices, or the check does not hold.
     """
-    trainer = _Trainer(make_world(population))
+    trainer = _Trainer(make_world(population), shape)
     most, different = trainer.check(checked)
     noise = GaussianMechanism(Lattice(CLIP_NORM), NOISE_MULTIPLIER)
     alone, whole = [], []
@@ -160,9 +177,10 @@ def gpu_rounds(size: int, population: int, rounds: int, checked: int = _CHECKED)
 class _Trainer:
     """The workload on a GPU: user vectors and histories stay there."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, shape: dict[str, int]) -> None:
         # Triton is an extra, and says when it is loaded whether it interprets.
         from homebody_simulation.cohort.on_triton.factorization import (  # noqa: PLC0415
+            Shape,
             TritonFactorization,
         )
         from homebody_simulation.cohort.on_triton.loading import Loader  # noqa: PLC0415
@@ -181,7 +199,8 @@ class _Trainer:
                 negatives=NEGATIVES,
                 rows_rate=TIMED.rows,
                 user_rate=TIMED.user,
-            )
+            ),
+            Shape(**shape),
         )
 
     def train(self, rows: npt.NDArray[np.int64], number: int, *, per_device: bool = False) -> Sums:
@@ -331,6 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50, help="rounds timed")
+    parser.add_argument("--tune", action="store_true", help="also time other shapes of the work")
     parser.add_argument("--small", action="store_true", help="tiny sizes, to try the program")
     parser.add_argument("--json", type=Path, help="also write what was found")
     asked = parser.parse_args(arguments)
@@ -344,6 +364,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sizes = [(n, of, asked.rounds, _CHECKED) for n, of in ((500, DEVICES), (50_000, 10**6))]
             towers = [(way, _TOWER_COHORT, 10, ITEMS) for way in ("ieee", "tf32x3")]
         rounds = [_shown(gpu_rounds(*size)) for size in sizes]
+        if asked.tune:
+            for shape in SHAPES:
+                for size in sizes:
+                    print(shape, end=": ")
+                    _shown(gpu_rounds(*size, **shape))
         rooflines = [_drawn(tower_roofline(*tower)) for tower in towers]
     except NoDeviceError as error:
         print(error)

@@ -27,7 +27,7 @@ FEW = 4
 """Coordinates of a device that may be one lattice step off: float32 sums of another order."""
 
 EVERYDAY = ["factorization", "content", "ridge"]
-LONG = ["tower", "factorization:full"]
+LONG = ["tower", "factorization:full", "gentle:long", "content:long", "ridge:long"]
 BROKEN = [f"{case}:broken" for case in EVERYDAY]
 PAST = [f"{case}:past" for case in EVERYDAY]
 LEAST = {"factorization": 1, "content": 2, "ridge": 1}
@@ -45,7 +45,7 @@ def check_case(case: str, found: Arrays) -> None:
     assert found["sum"].dtype == np.int64
     assert found["sum"].tolist() == found["each"].sum(axis=0).tolist()
     assert found["sharded"].tolist() == found["sum"].tolist()
-    work = work_of([])
+    work = work_of([], case)
     for row, own, norm in zip(found["rows"], found["each"], found["norms"], strict=True):
         expected, length = alone(case, int(row), work)
         off = np.abs(own - expected)

@@ -31,9 +31,17 @@ ROUND_KEY: Final = 3
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def histories() -> list[npt.NDArray[np.int64]]:
-    """Return histories of 0, 1, 2, 33 and 70 events, with repeats, and one of a single item."""
+def histories(case: str = "") -> list[npt.NDArray[np.int64]]:
+    """Return histories of 0, 1, 2, 33 and 70 events, with repeats, and one of a single item.
+
+    In a long case, on the finest lattice: of 300 events, of 64, of 65, of every item once, of every
+    item twice, of two items in turn.
+    """
     rng = np.random.default_rng(5)
+    if case.endswith(":long"):
+        drawn = [rng.integers(0, ITEMS, n) for n in (300, 64, 65)]
+        everything = np.arange(ITEMS)
+        return [*drawn, everything, np.tile(everything, 2), np.tile([3, 4], 20)]
     drawn = [rng.integers(0, ITEMS, n) for n in (0, 1, 2, 33, 70)]
     return [*drawn, np.full(9, 7, np.int64)]
 
@@ -46,6 +54,7 @@ def models() -> dict[str, Recommender]:
         "factorization": LogisticFactorization(
             ITEMS, dim=5, batch=16, negatives=2, rows_rate=20.0, user_rate=2.0
         ),
+        "gentle": LogisticFactorization(ITEMS, dim=5, batch=16, negatives=2),
         "content": TwoTower(
             ITEMS, features, content=True, dim=6, cuts=3, history_max=16, repeat=2.0
         ),
@@ -70,18 +79,16 @@ def parameters_of(case: str) -> npt.NDArray[np.float32]:
     return np.full_like(flat, np.nan) if case.endswith(":broken") else flat
 
 
-def work_of(
-    rows: list[int], *, clip_norm: float = 0.1, bits: int = 16, per_device: bool = False
-) -> Work:
+def work_of(rows: list[int], case: str = "", *, per_device: bool = False) -> Work:
     """Return the work of some devices."""
-    own = histories()
+    own = histories(case)
     numbers = np.array(rows, np.int64)
     return Work(
         ptr=np.concatenate(([0], np.cumsum([len(h) for h in own]))).astype(np.int64),
         items=np.concatenate(own).astype(np.int32),
         rows=numbers,
         keys=device_keys(ROUND_KEY, numbers),
-        lattice=Lattice(clip_norm, bits),
+        lattice=Lattice(0.1, 20 if case.endswith(":long") else 16),
         per_device=per_device,
     )
 
@@ -90,7 +97,9 @@ def alone(case: str, device: int, work: Work) -> tuple[npt.NDArray[np.int32], fl
     """Return one device's contribution by the code a device runs, and the norm of its update."""
     draws = Draws.of(ROUND_KEY, device)
     with np.errstate(all="ignore"):
-        gradient = model_of(case).local_gradient(parameters_of(case), histories()[device], draws)
+        gradient = model_of(case).local_gradient(
+            parameters_of(case), histories(case)[device], draws
+        )
     return work.lattice.contribution(-gradient.vector), float(np.linalg.norm(gradient.vector))
 
 
@@ -112,7 +121,7 @@ def interpret(folder: Path, *cases: str) -> dict[str, Arrays]:
 
 def everyone(kernel: Kernel, case: str) -> Arrays:
     """Return what a kernel makes of all devices at once, each apart."""
-    work = work_of([3, 0, 5, 1, 2, 4], per_device=True)
+    work = work_of([3, 0, 5, 1, 2, 4], case, per_device=True)
     sums = kernel.run(parameters_of(case), work)
     assert sums.each is not None
     return {
@@ -127,7 +136,7 @@ def everyone(kernel: Kernel, case: str) -> Arrays:
 def in_shards(kernel: Kernel, case: str) -> Arrays:
     """Return the sum of what a kernel makes of the devices in two shards, in another order."""
     first, second = (
-        kernel.run(parameters_of(case), work_of(rows)).sum for rows in ([2, 4, 0], [5, 3, 1])
+        kernel.run(parameters_of(case), work_of(rows, case)).sum for rows in ([2, 4, 0], [5, 3, 1])
     )
     return {"sharded": first + second}
 

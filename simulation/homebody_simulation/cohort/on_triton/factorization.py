@@ -22,12 +22,26 @@ from homebody_simulation.cohort.on_triton.processor import (
 from homebody_simulation.cohort.on_triton.programs import factorization as programs
 from homebody_simulation.cohort.on_triton.weights import shares_by_age
 
-_PROGRAMS: Final = 4  # a multiprocessor
-_GROUP: Final = 32  # pairs at once: more take registers, fewer wait longer
-_WARPS: Final = 4
-_REGISTERS: Final = 128  # a thread: what four programs a multiprocessor leave
 _SCRATCH_BYTES: Final = 1 << 30
 _LARGEST: Final = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How the work is cut up for a GPU; it decides the time, and the order of float32 sums.
+
+    Attributes:
+        pairs: Pairs a program works on at once, a power of two: more take registers, fewer wait
+            longer.
+        warps: Warps of a program.
+        registers: Most registers of a thread.
+        programs: Programs a multiprocessor.
+    """
+
+    pairs: int = 32
+    warps: int = 4
+    registers: int = 128
+    programs: int = 4
 
 
 @dataclass(slots=True)
@@ -73,9 +87,11 @@ class TritonFactorization:
 
     Attributes:
         model: The model.
+        shape: How the work is cut up.
     """
 
     model: LogisticFactorization
+    shape: Shape = field(default_factory=Shape)
     _where: torch.device = field(init=False)
     _loader: Loader = field(init=False, repr=False)
     _scratch: _Scratch | None = field(init=False, default=None, repr=False)
@@ -171,11 +187,13 @@ class TritonFactorization:
                 BATCH=self.model.batch,
                 NEGATIVES=self.model.negatives,
                 DIM=power_of_two(dim),
-                GROUP=_GROUP,
+                GROUP=self.shape.pairs,
+                EXACT=power_of_two(dim) == dim,
+                WIDE=size > _LARGEST,
                 BIAS=bias is not None,
-                num_warps=_WARPS,
+                num_warps=self.shape.warps,
                 num_stages=1,  # nothing is fetched ahead of a barrier
-                maxnreg=_REGISTERS,
+                maxnreg=self.shape.registers,
                 enable_fp_fusion=FUSED,
             )
         return answer(
@@ -199,7 +217,6 @@ class TritonFactorization:
                 window.history_max,
                 WINDOW=padded,
                 DIM=power_of_two(self.model.dim),
-                num_warps=_WARPS,
                 enable_fp_fusion=FUSED,
             )
         return users
@@ -214,7 +231,7 @@ class TritonFactorization:
             return old
         self._scratch = None  # give its memory back first
         one = 4 * (items + 3 * room + path)
-        count = max(1, min(program_count(self._where, _PROGRAMS), _SCRATCH_BYTES // one))
+        count = max(1, min(program_count(self._where, self.shape.programs), _SCRATCH_BYTES // one))
         self._scratch = _Scratch.of(self._where, count, items, room, path)
         return self._scratch
 

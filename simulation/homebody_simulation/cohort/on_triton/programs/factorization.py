@@ -99,6 +99,8 @@ def train(
     NEGATIVES: tl.constexpr,
     DIM: tl.constexpr,
     GROUP: tl.constexpr,
+    EXACT: tl.constexpr,
+    WIDE: tl.constexpr,
     BIAS: tl.constexpr,
 ):
     """Train devices, clip what they changed and add it to a table on the lattice.
@@ -138,8 +140,11 @@ def train(
         NEGATIVES: Items drawn for each.
         DIM: Power of two, at least ``dim``.
         GROUP: Pairs worked on at once, a power of two.
+        EXACT: Whether DIM is ``dim``.
+        WIDE: Whether places in the table need 64 bits.
         BIAS: Whether there is a bias; ``size`` has room for it then.
     """
+    index: tl.constexpr = tl.int64 if WIDE else tl.int32
     each: tl.constexpr = NEGATIVES + 1
     pairs_of_step: tl.constexpr = BATCH * each
     program = tl.program_id(0).to(tl.int64)
@@ -151,6 +156,8 @@ def train(
     clip, scale, limit = tl.load(bounds), tl.load(bounds + 1), tl.load(bounds + 2)
     column = tl.arange(0, DIM)
     inside = column < dim
+    if EXACT:
+        inside = tl.full((DIM,), 1, tl.int1)
     group = tl.arange(0, GROUP)
     base = tl.load(bases + program)
     for device in range(tl.program_id(0), devices, tl.num_programs(0)):
@@ -179,12 +186,18 @@ def train(
                 word = words(key, position * NEGATIVES + which - 1).to(tl.uint64)
                 drawn = ((word * tl.cast(n_items, tl.uint64)) >> 32).to(tl.int32)
                 item = tl.where(wanted, event, drawn)
+                entry = entry_of_step + lane
                 newest = tl.load(head + item, mask=there, other=0)
                 tl.debug_barrier()  # every thread has read head before any writes to it
+                # Of pairs of one item one is written, whichever; if any was not, see below.
+                tl.store(head + item, base + entry, mask=there)
+                tl.debug_barrier()
+                kept = tl.load(head + item, mask=there, other=0)
+                lost = tl.sum((there & (kept != base + entry)).to(tl.int32), 0)
                 last = tl.where(newest >= base, newest - base, -1)
                 last = tl.where(there, last, -1)
                 row = tl.load(
-                    table + item[:, None].to(tl.int64) * dim + column[None, :],
+                    table + item[:, None].to(index) * dim + column[None, :],
                     mask=there[:, None] & inside[None, :],
                     other=0.0,
                 )
@@ -212,27 +225,33 @@ def train(
                 if BIAS:
                     moved += level
                     logit += level + tl.load(bias + item, mask=there, other=0.0)
-                share = tl.sigmoid(tl.where(wanted, -logit, logit))
+                against = tl.where(wanted, -logit, logit)
+                small = tl.exp(-tl.abs(against))  # at most 1: it cannot overflow
+                share = tl.where(against >= 0.0, 1.0, small) / (1.0 + small)
                 slope = tl.where(wanted, -share, share) / positives.to(tl.float32)
                 slope = tl.where(there, slope, 0.0)
                 slopes += tl.sum(slope[:, None] * row, 0)
                 coefficient = -rows_rate * slope
-                same = (item[:, None] == item[None, :]) & there[None, :]
-                earlier = same & (group[None, :] < group[:, None])
-                before += tl.sum(tl.where(earlier, coefficient[None, :], 0.0), 1)
-                nearest = tl.max(tl.where(earlier, group[None, :], -1), 1)
-                later = tl.sum((same & (group[None, :] > group[:, None])).to(tl.int32), 1)
+                link = last
+                if lost > 0:  # an item twice: link its pairs in their order, and note the last
+                    same = (item[:, None] == item[None, :]) & there[None, :]
+                    earlier = same & (group[None, :] < group[:, None])
+                    before += tl.sum(tl.where(earlier, coefficient[None, :], 0.0), 1)
+                    nearest = tl.max(tl.where(earlier, group[None, :], -1), 1)
+                    later = tl.sum((same & (group[None, :] > group[:, None])).to(tl.int32), 1)
+                    link = tl.where(nearest >= 0, entry_of_step + begin + nearest, last)
+                    tl.debug_barrier()  # every thread has seen that something was lost
+                    tl.store(head + item, base + entry, mask=there & (later == 0))
+                    tl.debug_barrier()
                 exact = coefficient.to(tl.float64)
                 squared += exact * (exact * length + 2.0 * moved.to(tl.float64))
                 squared += 2.0 * exact * length * before.to(tl.float64)
-                entry = entry_of_step + lane
-                link = tl.where(nearest >= 0, entry_of_step + begin + nearest, last)
+                # Read by later groups, which wait for each other first.
                 tl.store(coefficients + entry, coefficient, mask=there)
                 tl.store(previous + entry, link, mask=there)
                 tl.store(met + entry, item, mask=there)
-                tl.store(head + item, base + entry, mask=there & (later == 0))
-                tl.debug_barrier()  # what was written is there for the next group
             user -= user_rate * slopes
+        tl.debug_barrier()  # all pairs are linked
         tl.store(own, user, mask=inside)
         total = tl.sum(squared, 0)
         total = tl.where(total < 0.0, 0.0, total)  # rounding; false for NaN
@@ -247,7 +266,7 @@ def train(
         passed = 0
         sign = 1
         while sign != 0:
-            squares = tl.zeros((GROUP,), tl.float64)
+            squares = tl.zeros((GROUP,), tl.int64)
             for begin in range(0, entries, GROUP):
                 entry = begin + group
                 there = entry < entries
@@ -269,27 +288,26 @@ def train(
                     level += coefficient
                     walk = tl.load(previous + walk, mask=live, other=-1)
                 integers = units(row.to(tl.float64), factor)
-                place = item[:, None].to(tl.int64) * dim + column[None, :]
+                place = item[:, None].to(index) * dim + column[None, :]
                 tl.atomic_add(
                     target + place,
                     integers * sign,
                     mask=there[:, None] & (integers != 0),
                     sem="relaxed",
                 )
-                exact = integers.to(tl.float64)
-                squares += tl.sum(exact * exact, 1)
+                whole = integers.to(tl.int64)
+                squares += tl.sum(whole * whole, 1)
                 if BIAS:
-                    integers = units(level.to(tl.float64), factor)
+                    steps_of = units(level.to(tl.float64), factor)
                     tl.atomic_add(
-                        target + tl.cast(n_items, tl.int64) * dim + item,
-                        integers * sign,
-                        mask=there & (integers != 0),
+                        target + tl.cast(n_items, index) * dim + item,
+                        steps_of * sign,
+                        mask=there & (steps_of != 0),
                         sem="relaxed",
                     )
-                    exact = integers.to(tl.float64)
-                    squares += exact * exact
+                    squares += steps_of.to(tl.int64) * steps_of.to(tl.int64)
             # Rounding of the norm let it pass the bound: the same integers again, taken away.
-            over = tl.sum(squares, 0) > limit
+            over = tl.sum(squares, 0).to(tl.float64) > limit
             passed = tl.where(over, 1, 0)
             sign = tl.where(over & (sign == 1), -1, 0)
         tl.store(left + device, tl.where(finite, passed, 1).to(tl.uint8))
