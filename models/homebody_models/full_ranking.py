@@ -24,7 +24,11 @@ _LEAST_STRIPS: Final = 2
 
 
 def visible_scores(
-    scores: npt.NDArray[np.floating], targets: npt.NDArray[np.integer], hidden: Histories | None
+    scores: npt.NDArray[np.floating],
+    targets: npt.NDArray[np.integer],
+    hidden: Histories | None,
+    *,
+    overwrite: bool = False,
 ) -> npt.NDArray[np.floating]:
     """Return scores in which hidden items are minus infinity; ``scores`` itself if there are none.
 
@@ -32,6 +36,7 @@ def visible_scores(
         scores: Shape ``(n, items)``; larger is better.
         targets: Shape ``(n,)``, the held-out items.
         hidden: For each device the items left out of its ranking; None for none.
+        overwrite: Write into ``scores``, which nobody needs any more, instead of a copy.
 
     Raises:
         ValueError: If a score is not finite or a target is hidden.
@@ -44,7 +49,7 @@ def visible_scores(
     gone = np.flatnonzero(items == targets[owners])
     if len(gone):
         raise ValueError(f"the target of row {owners[gone[0]]} is hidden, it has no rank")
-    visible = np.array(scores, order="C")
+    visible = np.ascontiguousarray(scores) if overwrite else np.array(scores, order="C")
     visible.reshape(-1)[owners * scores.shape[1] + items] = -np.inf
     return visible
 

@@ -230,7 +230,7 @@ def rank_scores(scores: Scores, task: Task, *, k: int = 10) -> Ranked:
         rows = slice(start, start + block)
         histories, targets = histories_of(task, rows), task.targets[rows]
         hidden = histories if task.kind == "new" else None
-        visible = visible_scores(scores(histories), targets, hidden)
+        visible = visible_scores(scores(histories), targets, hidden, overwrite=True)
         ranks[rows] = ranks_of(visible, targets)
         top[rows] = best_lists(visible, k)
         release(task.data.items)

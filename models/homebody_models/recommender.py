@@ -18,7 +18,9 @@ import numpy.typing as npt
 from homebody_models.draws import Draws
 
 Scores = Callable[[Sequence[npt.NDArray[np.integer]]], npt.NDArray[np.floating]]
-"""From n histories, oldest event first, to a score for each item: shape ``(n, items)``."""
+"""From n histories, oldest event first, to a score for each item: shape ``(n, items)``.
+
+The array is a new one each time: who asked for it may write to it."""
 
 
 @dataclass(frozen=True, slots=True)

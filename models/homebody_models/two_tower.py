@@ -201,10 +201,16 @@ class TwoTower:
 
 def _users(table: Array, items: npt.NDArray[np.int64], shares: Array) -> Array:
     """Return user vectors of shape ``(n, dim)`` from the slots of each history."""
+    if items.size and not 0 <= items.min() <= items.max() < len(table):
+        raise IndexError("a history holds an item outside the catalog")
     users = np.empty((len(items), table.shape[1]), np.float32)
+    rows = np.empty((min(len(items), _GATHERED), items.shape[1], table.shape[1]), np.float32)
     for start in range(0, len(items), _GATHERED):
-        part = slice(start, start + _GATHERED)
-        np.matmul(shares[part, None, :], table[items[part]], out=users[part, None, :])
+        part = items[start : start + _GATHERED]
+        own = rows[: len(part)]
+        np.take(table, part, axis=0, out=own, mode="clip")  # checked above: no other mode is fast
+        here = slice(start, start + len(part))
+        np.matmul(shares[here, None, :], own, out=users[here, None, :])
     return users
 
 

@@ -55,6 +55,9 @@ def test_a_block_ranks_as_each_device_does(
         best = serving_order(own, k, shown)
         assert row.tolist() == best.tolist() + [-1] * (k - len(best))
     assert scores.tobytes() == before.tobytes()  # they are the caller's
+    own = visible_scores(scores, targets, Histories.of(hidden), overwrite=True)
+    assert own.tobytes() == visible.tobytes()
+    assert own is scores
 
 
 def test_nothing_hidden_takes_no_copy() -> None:

@@ -193,3 +193,10 @@ def test_gradient_of_a_real_catalog_takes_milliseconds() -> None:
         model.local_gradient(flat, history, Draws(0))
         times.append(time.perf_counter() - start)
     assert min(times) < 3e-3
+
+
+@pytest.mark.parametrize("item", [3, -1])
+def test_an_item_outside_the_catalog_is_refused(item: int) -> None:
+    model = TwoTower(3, np.zeros((3, 0), np.float32), dim=2)
+    with pytest.raises(IndexError, match="outside the catalog"):
+        model.scores(model.init(np.random.default_rng(0)), [np.array([1, item])])

@@ -91,5 +91,5 @@ def _ranks(
     if len(finite) < len(targets):
         found, histories, targets = found[finite], histories[finite], targets[finite]
     hidden = None if host.histories.repeats else histories.without(targets)
-    ranks[finite] = ranks_of(visible_scores(found, targets, hidden), targets)
+    ranks[finite] = ranks_of(visible_scores(found, targets, hidden, overwrite=True), targets)
     return ranks
