@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-all chaos lint types bench bench-device bench-privacy bench-transport bench-utility docs clean
+.PHONY: help simulate test test-all chaos lint types bench bench-device bench-privacy bench-transport bench-utility bench-speed bench-history docs clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,7 +52,7 @@ test-all: lint types ## Also the tests that take minutes each
 chaos: $(VENV)/dev ## Seeded accidents to rounds and fleets (under 15 minutes on two cores)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m chaos tests/chaos
 
-bench: bench-device bench-privacy bench-transport bench-utility ## Every figure of README and docs (about an hour)
+bench: bench-device bench-privacy bench-transport bench-utility bench-speed ## Every figure of README and docs (about an hour and a half)
 
 bench-device: $(VENV)/dev ## What a device takes: time, memory, disk, each beside a reference (minutes)
 	$(BIN)/python benchmarks/device.py
@@ -65,6 +65,12 @@ bench-transport: $(VENV)/dev ## What sealing and secure sums cost: a node, the s
 
 bench-utility: $(VENV)/dev ## What epsilon buys: the small cards of docs/utility.md (minutes)
 	$(BIN)/python benchmarks/utility
+
+bench-speed: $(VENV)/dev ## Devices a second, beside pfl, fedjax and Flower in the same run (15 minutes; the first time more)
+	TORCH="$(TORCH)" $(BIN)/python benchmarks/speed
+
+bench-history: $(VENV)/dev ## Our own kernels beside the numpy reference: a line more of their history (a minute)
+	$(BIN)/python benchmarks/speed --history
 
 docs: $(VENV)/dev ## Check that commands, fields and codes of the docs are those of the code
 	$(BIN)/python -m pytest -q tests/system/test_docs_*.py tests/system/test_readme.py

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import history
-from comparing import COHORT, QUICK_COHORT, compare, exit_code
+from comparing import COHORT, compare, exit_code
 from kept import RESULTS, Kept
 from page import put_in, tables
 from picture import draw
@@ -88,7 +88,7 @@ def _measure(asked: argparse.Namespace) -> int:
     if systems:
         rows = compare(systems, quick=asked.quick)
         # Ratios are those of one run: part of a table is printed, and not kept.
-        kept.take_table(rows, QUICK_COHORT if asked.quick else COHORT)
+        kept.take_table(rows, COHORT)
         code = exit_code(rows, skip_peers=asked.skip_peers)
     for section in SECTIONS.values():
         if section.name in asked.only if asked.only is not None else not section.slow:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from environments import PeerMissingError, cache_folder
-from epoch import GOLDEN, GOLDEN_COHORT, distance, oracle
+from epoch import GOLDEN, distance, oracle
 from job import save_world
 from running import NotHereError, WorkerFailedError, run
 from systems import System
 from world import CHECKED, DEVICES, TIMED, World, cohort, differences, make_world
 
 COHORT: Final = 500
-QUICK_COHORT: Final = 100
 PASSES: Final = 2
 _GOLDEN_ERROR: Final = 2e-6
 
@@ -42,19 +42,19 @@ def world_files() -> Path:
     return folder
 
 
-def checked_oracle(world: World, size: int) -> np.ndarray:
+def checked_oracle(world: World) -> npt.NDArray[np.float64]:
     """Return the oracle's sum at the rates of the check, after checking the oracle itself.
 
     Raises:
         WorldError: If it is not what is known of it.
     """
-    golden = cohort(world, 0, GOLDEN_COHORT)
-    sums = {check: oracle(world, golden, CHECKED if check else TIMED) for check in (True, False)}
+    rows = cohort(world, 0, COHORT)
+    sums = {check: oracle(world, rows, CHECKED if check else TIMED) for check in (True, False)}
     for check, total in sums.items():
         norm = float(np.linalg.norm(total))
         if abs(norm - GOLDEN[check]) > _GOLDEN_ERROR:
             raise WorldError(f"the oracle's sum has norm {norm:.6f}, not {GOLDEN[check]:.6f}")
-    return sums[True] if size == GOLDEN_COHORT else oracle(world, cohort(world, 0, size), CHECKED)
+    return sums[True]
 
 
 def compare(systems: Sequence[System], *, quick: bool) -> list[Row]:
@@ -62,11 +62,10 @@ def compare(systems: Sequence[System], *, quick: bool) -> list[Row]:
 
     Args:
         systems: Which, in the order of the table.
-        quick: A smaller cohort, one pass, few rounds.
+        quick: One pass, few rounds.
     """
     files = world_files()
-    size = QUICK_COHORT if quick else COHORT
-    rows = _checked(systems, files, size)
+    rows = _checked(systems, files)
     for number in range(1 if quick else PASSES):
         for system, row in zip(systems, rows, strict=True):
             if row["status"] != "measured":
@@ -76,23 +75,23 @@ def compare(systems: Sequence[System], *, quick: bool) -> list[Row]:
                     system,
                     files,
                     check=False,
-                    cohort=size,
+                    cohort=COHORT,
                     rounds=max(1, system.rounds // 4) if quick else None,
                 )
             except WorkerFailedError as error:
                 row.update(status="failed", why=str(error))
                 continue
             row["passes"].append(found)
-            print(f"pass {number + 1}: {said(row, size)}", flush=True)
+            print(f"pass {number + 1}: {said(row)}", flush=True)
     for row in rows:
-        _finish(row, size)
+        _finish(row)
     return rows
 
 
-def _checked(systems: Sequence[System], files: Path, size: int) -> list[Row]:
+def _checked(systems: Sequence[System], files: Path) -> list[Row]:
     """Return a row of each system, after comparing its sum with the oracle's."""
     rows: list[Row] = []
-    expected = checked_oracle(_world(files), size)
+    expected = checked_oracle(_world(files))
     for system in systems:
         row: Row = {
             "name": system.name,
@@ -107,7 +106,7 @@ def _checked(systems: Sequence[System], files: Path, size: int) -> list[Row]:
         }
         rows.append(row)
         try:
-            found, total = run(system, files, check=True, cohort=size)
+            found, total = run(system, files, check=True, cohort=COHORT)
         except (PeerMissingError, NotHereError) as error:
             row.update(status="not here", why=str(error))
         except WorkerFailedError as error:
@@ -134,24 +133,24 @@ def _verdict(row: Row) -> str:
     return f"{row['name']}: its sum differs by {row['distance']:.1e}, allowed {row['bound']:.0e}"
 
 
-def said(row: Row, size: int) -> str:
+def said(row: Row) -> str:
     """Return the last pass of a row in one line."""
     walls, busy = row["passes"][-1]["walls"], row["passes"][-1]["cpu_s"]
     return (
-        f"{row['name']}: {size / statistics.median(walls):,.0f} devices/s, "
-        f"{size * len(walls) / busy:,.0f} per core-second, load {row['passes'][-1]['load']}"
+        f"{row['name']}: {COHORT / statistics.median(walls):,.0f} devices/s, "
+        f"{COHORT * len(walls) / busy:,.0f} per core-second, load {row['passes'][-1]['load']}"
     )
 
 
-def _finish(row: Row, size: int) -> None:
+def _finish(row: Row) -> None:
     """Add what the passes come to."""
     if row["status"] != "measured":
         return
     walls = [wall for found in row["passes"] for wall in found["walls"]]
     busy = sum(found["cpu_s"] for found in row["passes"])
     row.update(
-        devices_s={"median": size / statistics.median(walls), "best": size / min(walls)},
-        per_core_s=size * len(walls) / busy,
+        devices_s={"median": COHORT / statistics.median(walls), "best": COHORT / min(walls)},
+        per_core_s=COHORT * len(walls) / busy,
         rounds=len(walls),
         peak_bytes=max(found["peak_bytes"] for found in row["passes"]),
         load=max(found["load"] for found in row["passes"]),

@@ -15,8 +15,6 @@ Array = npt.NDArray[np.floating[Any]]
 GOLDEN: Final = {True: 12.859945, False: 8.702607}
 """Norm of the sum of round 0, cohort 500: at the rates of the check, and at those of the clock."""
 
-GOLDEN_COHORT: Final = 500
-
 
 def train(
     table: Array, user: Array, history: npt.NDArray[np.int32], key: int, rates: Rates

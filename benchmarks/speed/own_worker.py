@@ -114,7 +114,7 @@ def measure(job: Job, world: World, trainer: Trainer) -> None:
     with ExitStack() as stack:
         noise = inline
         if job.workers > 1:
-            ahead = NoiseAhead(drawn, noise_key, dim=table.size, rounds=job.all_rounds)
+            ahead = NoiseAhead(drawn, noise_key, dim=table.size, rounds=job.all_rounds, keep=None)
             noise = stack.enter_context(ahead).noise
         clock = Clock(job.warm)
         clock.start()

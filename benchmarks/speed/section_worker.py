@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from job import read_section, write_answer
 from own_worker import mechanism, noise_key, one_round
 from trainers import NotAvailableError, trainer_of
@@ -45,6 +46,7 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
     sizes = [500, 2_000] if quick else list(_SIZES)
     walls: dict[int, list[float]] = {size: [] for size in sizes}
     busy = dict.fromkeys(sizes, 0.0)
+    _rounds(world, sizes[0], 1)  # compiles
     passes = 1 if quick else 2
     for _ in range(passes):
         for size in sizes:
@@ -71,26 +73,28 @@ def whole_pass(*, quick: bool) -> dict[str, Any]:
     order = np.random.default_rng(0).permutation(world.devices)
     _rounds(world, min(size, 2_000), 1)  # compiles
     began = time.perf_counter(), cpu_seconds()
-    _run(world, [order[start : start + size] for start in range(0, world.devices, size)])
+    parts = (order[start : start + size] for start in range(0, world.devices, size))
+    _run(world, parts, -(-world.devices // size))
     wall, busy = time.perf_counter() - began[0], cpu_seconds() - began[1]
     return {"devices": world.devices, "cohort": size, "wall_s": wall, "cpu_s": busy}
 
 
 def _rounds(world: World, size: int, rounds: int) -> list[float]:
+    """Return the seconds of rounds of one size; one round before them is not timed."""
     rng = np.random.default_rng(size)
-    drawn = [rng.choice(world.devices, size, replace=False) for _ in range(rounds + _WARM)]
-    return _run(world, drawn)[_WARM:]
+    drawn = (rng.choice(world.devices, size, replace=False) for _ in range(rounds + _WARM))
+    return _run(world, drawn, rounds + _WARM)[_WARM:]
 
 
-def _run(world: World, cohorts_: list[np.ndarray]) -> list[float]:
-    """Return the seconds of each round."""
+def _run(world: World, drawn: Iterator[npt.NDArray[np.int64]], rounds: int) -> list[float]:
+    """Return the seconds of each round, the draw of its cohort included."""
     table, users = np.array(world.table), world.users
     trainer = trainer_of("numba-2", TIMED, _THREADS)
     walls = []
-    with NoiseAhead(mechanism(), noise_key, dim=table.size, rounds=len(cohorts_)) as ahead:
-        for number, rows in enumerate(cohorts_):
+    with NoiseAhead(mechanism(), noise_key, dim=table.size, rounds=rounds, keep=None) as ahead:
+        for number in range(rounds):
             began = time.perf_counter()
-            one_round(world, table, users, rows, number, trainer, ahead.noise)
+            one_round(world, table, users, next(drawn), number, trainer, ahead.noise)
             walls.append(time.perf_counter() - began)
     return walls
 

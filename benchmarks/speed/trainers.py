@@ -101,6 +101,10 @@ def trainer_of(name: str, rates: Rates, threads: int) -> Trainer:
             from torch_trainer import TorchTrainer  # noqa: PLC0415 - seconds
 
             return TorchTrainer(rates, threads)
+        case "numba" | "numba-2":
+            from numba_trainer import NumbaTrainer  # noqa: PLC0415 - seconds
+
+            return NumbaTrainer(rates, threads)
         case "triton":
             return _triton(rates)
         case _:

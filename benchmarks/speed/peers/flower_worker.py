@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from epoch import train
+from epoch import clipped, distance, oracle, train
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -24,6 +24,7 @@ from world import CLIP_NORM, NOISE_MULTIPLIER, World, cohort, device_keys, round
 
 _TABLE = "table"
 _START_S = 180.0
+_BOUND = 2e-5  # float32, as everywhere
 
 
 @cache
@@ -86,6 +87,16 @@ def _nodes(grid: Grid, count: int) -> list[int]:
     raise RuntimeError(f"Flower did not bring up {count} nodes within {_START_S:.0f} s")
 
 
+def _check(job: Job, world: World, replies: list[Message]) -> None:
+    """Refuse replies that are not the workload's; their average in float32 is coarser."""
+    total = np.zeros(world.table.shape)
+    for reply in replies:
+        total += clipped(reply.content["arrays"][_TABLE].numpy().astype(np.float64) - world.table)
+    apart = distance(total, oracle(world, cohort(world, 0, job.cohort), job.rates))
+    if apart > _BOUND:
+        raise RuntimeError(f"the sum of the replies is off by {apart:.1e}")
+
+
 def server(grid: Grid, context: Context) -> None:
     """Run the job's rounds."""
     del context
@@ -101,7 +112,9 @@ def server(grid: Grid, context: Context) -> None:
     clock.start()
     for number in range(1, job.all_rounds + 1):
         messages = strategy.configure_train(number, arrays, ConfigRecord(), grid)
-        replies = grid.send_and_receive(messages)
+        replies = list(grid.send_and_receive(messages))
+        if job.check:
+            _check(job, world, replies)
         released, _ = strategy.aggregate_train(number, replies)
         if released is None:
             raise RuntimeError("a client failed: Flower released nothing")
