@@ -236,6 +236,8 @@ def test_a_model_of_somebody_elses_that_says_its_loss_trains_on_torch(
         lattice=Lattice(0.5),
     )
     parameters = model.init(np.random.default_rng(0))
+    unasked = engine_of(host, "auto", answers=10**6, threads=1)
+    assert isinstance(unasked, ReferenceEngine) or torch.cuda.is_available()
     engine = engine_of(host, "torch", answers=1, threads=1)
     own = engine.run(parameters, np.arange(30), 2, per_device=True)
     expected = ReferenceEngine(host).run(parameters, np.arange(30), 2, per_device=True)

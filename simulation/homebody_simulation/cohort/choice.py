@@ -1,8 +1,9 @@
 """Which engine a run trains with.
 
 Where nothing else is asked for, a short run trains one device after another: compiling a kernel
-takes longer than it saves. Longer ones take Triton where there is a CUDA device, else numba, else
-PyTorch, as far as the model has a kernel there.
+takes longer than it saves. Longer ones take Triton where there is a CUDA device, else numba, as far
+as the model has a kernel there. PyTorch trains more models than either; on a processor it is slower
+than one device after another for most, so that it is taken unasked on a CUDA device alone.
 """
 
 import os
@@ -62,7 +63,7 @@ def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
     if name == "auto":
         if alone or answers < FEW_ANSWERS:
             return None
-        ways = ("triton", "numba", "torch") if _has_gpu() else ("numba", "torch")
+        ways = ("triton", "numba", "torch") if _has_gpu() else ("numba",)
         found = (_find(way, host.model) for way in ways if _installed(way))
         return next((kernel for kernel in found if kernel is not None), None)
     if alone:
