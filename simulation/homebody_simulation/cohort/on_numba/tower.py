@@ -19,10 +19,6 @@ from homebody_simulation.cohort.compiled import inner
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_numba.tower_block import (
-    Catalog,
-    Job,
-    Room,
-    Rule,
     fill,
     write_back,
     write_residuals,
@@ -37,6 +33,7 @@ from homebody_simulation.cohort.on_numba.tower_lattice import (
     turn_round,
     write_steps,
 )
+from homebody_simulation.cohort.on_numba.tower_memory import Catalog, Job, Room, Rule
 from homebody_simulation.cohort.on_numba.tower_tiles import WIDE
 from homebody_simulation.cohort.on_numba.tower_work import LEFT, Train, Trained, train_all
 

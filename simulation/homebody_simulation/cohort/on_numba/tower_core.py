@@ -18,15 +18,12 @@ from homebody_simulation.cohort.compiled import inner
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_numba.tower_block import (
-    Catalog,
-    Job,
-    Room,
-    Rule,
     fill,
     write_back,
     write_residuals,
     write_scores,
 )
+from homebody_simulation.cohort.on_numba.tower_memory import Catalog, Job, Room, Rule
 from homebody_simulation.cohort.on_numba.tower_tiles import TALL, product
 from homebody_simulation.cohort.on_numba.tower_work import Train, Trained, train_all
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_simulation.cohort.compiled import inner, inner_fast
-from homebody_simulation.cohort.on_numba.tower_block import Catalog, Room
+from homebody_simulation.cohort.on_numba.tower_memory import Catalog, Room
 from homebody_simulation.cohort.on_numba.tower_tiles import TALL, WIDE, row_units, units
 
 Floats = npt.NDArray[np.float32]

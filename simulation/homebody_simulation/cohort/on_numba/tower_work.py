@@ -12,7 +12,7 @@ from homebody_simulation.cohort.again import add_alone
 from homebody_simulation.cohort.dealing import added, by_length, check_rows, in_threads, read_only
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.kernel import Sums, Work
-from homebody_simulation.cohort.on_numba.tower_block import Catalog, Job, Room
+from homebody_simulation.cohort.on_numba.tower_memory import Catalog, Job, Room
 
 Longs = npt.NDArray[np.int64]
 Trained = tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8], Longs]
