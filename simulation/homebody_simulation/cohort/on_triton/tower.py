@@ -136,7 +136,8 @@ class TritonTower:
         model, padded = self.model, positions.shape[1]
         rows, columns = (own.stop - own.start) * padded, matrix.shape[1]
         stride = in_sixteens(model.n_items)  # rows start where a vector load may
-        rx = torch.zeros((2, rows, stride), dtype=torch.float32, device=self._where)
+        rx = torch.empty((2, rows, stride), dtype=torch.float32, device=self._where)
+        rx[1].zero_()  # the scores are written whole
         room = in_sixteens(rows)  # every part starts where the last round's did
         hg = torch.empty((2, room, columns), dtype=torch.float32, device=self._where)
         window = power_of_two(model.history_max)
