@@ -128,6 +128,36 @@ def test_a_contribution_beyond_its_bound_counts_as_zero() -> None:
     assert with_it.tobytes() == releaser().release(honest, noise(2)).tobytes()
 
 
+@pytest.mark.parametrize("fine_bits", [None, 10])
+@pytest.mark.parametrize(("bits", "many"), [(16, 62_500), (20, 3_125), (20, 62_500)])
+def test_the_sum_of_more_devices_than_fit_a_word_is_bounded_exactly(
+    bits: int, many: int, fine_bits: int | None
+) -> None:
+    lattice = Lattice(0.5, bits)
+    assert many > lattice.max_devices
+
+    def released(*sums: int) -> npt.NDArray[np.float32]:
+        server = Releaser(
+            [(SIZE,)],
+            np.zeros(SIZE, np.float32),
+            learning_rate=1.0,
+            lattice=lattice,
+            noise_multiplier=1.0,
+            expected_cohort=many,
+            server_optimizer="sgd",
+            fine_bits=fine_bits,
+        )
+        each = [Contribution(np.eye(1, SIZE, dtype=np.int64)[0] * total, many) for total in sums]
+        return server.release(each, Given())
+
+    most = many << bits
+    whole = np.eye(1, SIZE)[0] * 0.5  # the clip norm: all devices pull one way
+    assert (released(most) == whole).all()
+    assert not released(most + 1).any()
+    assert not released(-most - 1).any()
+    assert (released(most, most, most + 1) == 2 * whole).all()
+
+
 def test_pf_08_and_pf_09_the_mean_has_a_constant_denominator() -> None:
     cohort = devices(5, 2)
     zeros = [Contribution(np.zeros(SIZE, np.int64), 1)] * 3
