@@ -56,6 +56,8 @@ RAGGED = st.lists(
     max_size=7,
 )
 SPARSE = [[0, *[11] * 3000, 1], [4], [], [5, 5], [3, 4] * 200, list(range(ITEMS))]
+# The oldest event that still counts, and one that does not.
+LONG = [[0, *[1] * (EVENTS - 1)], [0, *[1] * EVENTS]]
 
 
 def columns(histories: list[list[int]]) -> Columns:
@@ -80,6 +82,7 @@ def compare_pairs(histories: list[list[int]], window: float, bits: int, threads:
 
 @settings(max_examples=6)
 @given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20), st.integers(1, 3))
+@example(LONG, 0.8, 16, 1)
 @example(SPARSE, 0.5, 16, 2)  # at a distance of 3,000 a pair weighs less than any float
 def test_the_sum_of_pairs_is_that_of_each_device(
     histories: list[list[int]], window: float, bits: int, threads: int
