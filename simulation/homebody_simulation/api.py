@@ -24,6 +24,9 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
     refit: bool = False,
     engine: EngineName = "auto",
     threads: int | None = None,
+    availability: float = 1.0,
+    drop_out: float = 0.0,
+    slow: float = 0.0,
     name: str | None = None,
     runs: Path | str = "runs",
     **options: object,
@@ -48,6 +51,9 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
         refit: Train on all but the last event: no item is held back to judge or choose by.
         engine: What trains the devices; ``auto`` chooses.
         threads: Threads of an engine; None for one a processor.
+        availability: Chance that a simulated device is online when it is asked.
+        drop_out: Chance that a device trains and then vanishes.
+        slow: Chance that an answer comes after the deadline.
         name: Name of the run; None makes one.
         runs: Folder of all runs.
         options: Options of the data set's loader, such as ``devices`` of ``synthetic``.
@@ -72,6 +78,9 @@ def simulate(  # noqa: PLR0913 - one keyword an option of the command
             refit=refit,
             engine=engine,
             threads=threads,
+            availability=availability,
+            drop_out=drop_out,
+            slow=slow,
             name=name,
             runs=Path(runs),
         )

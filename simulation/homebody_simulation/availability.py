@@ -91,6 +91,18 @@ class Attendees:
     conditions: Conditions
     key: bytes = field(repr=False)
 
+    @classmethod
+    def of(cls, conditions: Conditions, run_key: bytes) -> "Attendees | None":
+        """Return who is there in a run; None where every device always answers.
+
+        Args:
+            conditions: How reliable the devices are.
+            run_key: Key of the run. Secret.
+        """
+        if conditions.reliable:
+            return None
+        return cls(conditions, derive_key(run_key, "device-attendance"))
+
     def online(self, devices: Devices, number: int, about: str = "") -> Flags:
         """Tell which devices hear the question, shape ``(n,)``."""
         words = self._words(devices, "online", number, about)

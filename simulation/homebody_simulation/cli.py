@@ -10,12 +10,14 @@ import typer
 from homebody_privacy.environment import silence
 from homebody_simulation.data_options import loader_options
 from homebody_simulation.run_options import (
+    Availability,
     BadRows,
     Cohort,
     Columns,
     Config,
     Data,
     Devices,
+    DropOut,
     EngineChoice,
     Epsilon,
     ItemKind,
@@ -24,6 +26,7 @@ from homebody_simulation.run_options import (
     Output,
     RecipeName,
     Rounds,
+    Slow,
     Threads,
     check_output,
     parse_epsilon,
@@ -63,6 +66,9 @@ def simulate(
     ] = None,
     engine: EngineChoice = "auto",
     threads: Threads = None,
+    availability: Availability = 1.0,
+    drop_out: DropOut = 0.0,
+    slow: Slow = 0.0,
     profile: Annotated[
         bool, typer.Option("--profile", help="Print where the time went, by stage.")
     ] = False,
@@ -100,6 +106,9 @@ def simulate(
         secagg=secagg,
         engine=engine,  # type: ignore[arg-type]  # checked by Request
         threads=threads,
+        availability=availability,
+        drop_out=drop_out,
+        slow=slow,
         name=name,
         runs=runs,
     )

@@ -13,6 +13,7 @@ from homebody_simulation.egress import write_egress
 from homebody_simulation.privacy_report import PrivacyReport, claim, limits, privacy_report
 from homebody_simulation.publish import publish
 from homebody_simulation.report import write_report
+from homebody_simulation.request import Request
 from homebody_simulation.setup import Prepared
 from homebody_simulation.shipping import shipping_of
 from homebody_simulation.uploads import statistic_lengths, upload_bytes, uploads
@@ -146,6 +147,7 @@ def _command(prepared: Prepared) -> str:
         "model": request.model,
         "seed": request.seed,
         "engine": None if request.engine == "auto" else request.engine,
+        **_unreliable(request),
         **{name: request.options.get(name) for name in ("devices", "items", "on_bad")},
         "config": prepared.folder.config_file,
     }
@@ -156,3 +158,12 @@ def _command(prepared: Prepared) -> str:
     if isinstance(columns, dict):
         words += [f"--column {role}={name}" for role, name in columns.items()]
     return " ".join(words)
+
+
+def _unreliable(request: Request) -> dict[str, float | None]:
+    """Return the options that say how reliable the devices are, where they are not."""
+    chances = {"availability": 1.0, "drop_out": 0.0, "slow": 0.0}
+    return {
+        name: value if (value := getattr(request, name)) != usual else None
+        for name, usual in chances.items()
+    }

@@ -13,6 +13,7 @@ from homebody_client.devices_home import DevicesHome
 from homebody_client.host import Host
 from homebody_client.participation_store import ParticipationStore
 from homebody_privacy.stream import derive_key
+from homebody_simulation.availability import Attendees
 from homebody_simulation.join_columns import JoinColumns
 from homebody_simulation.setup import Prepared
 
@@ -33,6 +34,7 @@ def host_of(prepared: Prepared) -> Host:
         record_key=derive_key(key, "device-records"),
         lattice=prepared.spec.lattice,
         held_out=held_out_items(prepared),
+        attendance=Attendees.of(prepared.request.conditions, key),
     )
 
 

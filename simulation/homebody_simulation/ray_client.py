@@ -5,7 +5,7 @@ that kernels are loaded and histories mapped once; a cluster then scales by its 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from typing import Final, get_args
 
@@ -13,6 +13,7 @@ from flwr.app import Context
 
 from homebody_client.flower_app import build_client_app, node_of
 from homebody_client.host import Host, Setting, open_host
+from homebody_simulation.availability import Attendees, Conditions
 from homebody_simulation.cohort.choice import engine_of
 from homebody_simulation.cohort.reference import ReferenceEngine
 from homebody_simulation.cohort.shard import CohortShard
@@ -24,7 +25,23 @@ ENGINE: Final = "engine"
 ANSWERS: Final = "answers"
 """Key of the run config that says how many answers of devices the run expects."""
 
+_KEY: Final = "attendance-key"
+
 _Settings = tuple[tuple[str, Setting], ...]
+
+
+def reliability(conditions: Conditions, run_key: bytes) -> dict[str, Setting]:
+    """Return what a run config says of how reliable the devices are.
+
+    Args:
+        conditions: How reliable they are.
+        run_key: Key of the run. Secret.
+    """
+    attendees = Attendees.of(conditions, run_key)
+    if attendees is None:
+        return {}
+    chances = {name: float(value) for name, value in asdict(conditions).items()}
+    return {**chances, _KEY: attendees.key.hex()}
 
 
 def host_of_context(context: Context) -> Host:
@@ -39,13 +56,26 @@ def _settings(config: Mapping[str, Setting]) -> _Settings:
 @lru_cache(maxsize=8)  # a worker serves whichever nodes Ray gives it, of one run
 def _opened(run_config: _Settings, node_config: _Settings) -> Host:
     run = dict(run_config)
-    host = open_host(run, dict(node_config))
+    host = replace(open_host(run, dict(node_config)), attendance=_attendance(run))
     name: EngineName = next(one for one in get_args(EngineName) if one == run[ENGINE])
     # One thread: each worker has one processor.
     engine = engine_of(host, name, answers=int(run[ANSWERS]), threads=1)
     if isinstance(engine, ReferenceEngine):
         return host
     return replace(host, engine=CohortShard(host, engine))
+
+
+def _attendance(run: Mapping[str, Setting]) -> Attendees | None:
+    """Return who is there, by what ``reliability`` wrote."""
+    if _KEY not in run:
+        return None
+    conditions = Conditions(
+        availability=float(run["availability"]),
+        drop_out=float(run["drop_out"]),
+        slow=float(run["slow"]),
+        rounds_per_day=int(run["rounds_per_day"]),
+    )
+    return Attendees(conditions, bytes.fromhex(str(run[_KEY])))
 
 
 app = build_client_app(host_of_context, node=partial(node_of, opener=host_of_context))

@@ -38,7 +38,7 @@ from homebody_simulation.cohort.choice import answers
 from homebody_simulation.cost import Meter
 from homebody_simulation.flower_project import write_project
 from homebody_simulation.hosting import devices_folder, held_out_items, home_of
-from homebody_simulation.ray_client import ANSWERS, ENGINE
+from homebody_simulation.ray_client import ANSWERS, ENGINE, reliability
 from homebody_simulation.sealed_nodes import SealedNodes
 from homebody_simulation.setup import Prepared
 from homebody_simulation.watching import Watch
@@ -153,6 +153,7 @@ def _write_app(prepared: Prepared, work: Path, population: Path, nodes: int) -> 
         "record-key": derive_key(key, "device-records").hex(),
         "participation": str(devices_folder(prepared).resolve()),
         ENGINE: prepared.request.engine,
+        **reliability(prepared.request.conditions, key),
         ANSWERS: answers(spec),
     }
     if spec.secagg:

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args
 from homebody_models.zoo import NAMES
 from homebody_privacy.errors import PolicyViolationError, UsageError
 from homebody_privacy.protection import Mechanism, Recipe
+from homebody_simulation.availability import Conditions
 
 Runtime = Literal["cohort", "ray", "deploy"]
 
@@ -55,6 +56,9 @@ class Request:
             back to judge by, so that the run asks no figure about lists and chooses nothing.
         engine: What trains the devices of a simulation; ``auto`` chooses by model and length.
         threads: Threads an engine uses; None for one a processor. No result depends on it.
+        availability: Chance that a simulated device is online when it is asked, above 0.
+        drop_out: Chance that one that is online trains and vanishes, below 1.
+        slow: Chance that an answer comes after the deadline, below 1.
     """
 
     data: str = "complete-journey"
@@ -76,6 +80,9 @@ class Request:
     refit: bool = False
     engine: EngineName = "auto"
     threads: int | None = None
+    availability: float = 1.0
+    drop_out: float = 0.0
+    slow: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.
@@ -103,6 +110,7 @@ class Request:
             raise UsageError(f"--engine must be one of {', '.join(get_args(EngineName))}")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads must be at least 1, got {self.threads}")
+        self._check_conditions()
         if not 0.0 < self.deadline_s < float("inf"):
             raise UsageError(f"--deadline must be greater than 0, got {self.deadline_s}")
         if self.name is not None and not _NAME.fullmatch(self.name):
@@ -148,6 +156,22 @@ class Request:
             raise UsageError(
                 "the run is a simulation, no fleet carries it",
                 fix="continue it with homebody simulate --resume",
+            )
+
+    @property
+    def conditions(self) -> Conditions:
+        """How reliable the simulated devices are."""
+        return Conditions(availability=self.availability, drop_out=self.drop_out, slow=self.slow)
+
+    def _check_conditions(self) -> None:
+        try:
+            reliable = self.conditions.reliable
+        except ValueError as error:
+            raise UsageError(f"the devices cannot be simulated so: {error}") from error
+        if not reliable and self.fleet is not None:
+            raise UsageError(
+                "a fleet's devices are as reliable as they are",
+                fix="leave --availability, --drop-out and --slow to homebody simulate",
             )
 
     def is_sealed(self, *, by_config: bool) -> bool:

@@ -39,6 +39,13 @@ EngineChoice = Annotated[
 Threads = Annotated[
     int | None, typer.Option(help="Threads of an engine; one a processor if left out.")
 ]
+Availability = Annotated[
+    float, typer.Option(help="Chance that a simulated device is online when it is asked.")
+]
+DropOut = Annotated[
+    float, typer.Option("--drop-out", help="Chance that a device trains and then vanishes.")
+]
+Slow = Annotated[float, typer.Option(help="Chance that an answer comes after the deadline.")]
 Config = Annotated[Path, typer.Option(help="The privacy config.")]
 Devices = Annotated[int | None, typer.Option(help="synthetic: number of devices.")]
 ItemKind = Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")]

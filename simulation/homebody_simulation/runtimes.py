@@ -72,7 +72,8 @@ def run_cohort(
     with own_records(prepared, host_of(prepared)) as plain:
         everyone = with_engine(prepared, plain)
         if apart is None:
-            apart = spec.secagg or (everyone.engine is None and not spec.statistics)
+            few = everyone.engine is None and not spec.statistics and spec.devices <= _HOSTS
+            apart = spec.secagg or few
         nodes = spec.devices if apart else min(spec.devices, _SHARDS)
 
         @lru_cache(maxsize=_HOSTS)

@@ -87,7 +87,8 @@ def test_a_run_on_two_raylets_is_the_run_of_one_process_and_leaves_nothing_runni
     tmp_path: Path, write_config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-3)
-    usual: dict[str, Any] = {"devices": DEVICES, "items": 20, "config": config, "seed": 2, "engine": "numba"}
+    usual: dict[str, Any] = {"devices": DEVICES, "items": 20, "config": config, "seed": 2}
+    usual["engine"] = "numba"
     with cluster(tmp_path) as raylets:
         with monkeypatch.context() as patch:
             patch.setenv("RAY_ADDRESS", raylets.address)
