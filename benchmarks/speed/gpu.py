@@ -140,14 +140,13 @@ class _Trainer:
     """The workload on a GPU: user vectors and histories stay there."""
 
     def __init__(self, world: World, shape: dict[str, int]) -> None:
-        # Triton is an extra, and says when it is loaded whether it interprets.
+        where = processor_here()  # says what is missing, before a program is loaded
         from homebody_simulation.cohort.on_triton.factorization import (  # noqa: PLC0415
             Shape,
             TritonFactorization,
         )
         from homebody_simulation.cohort.on_triton.loading import Loader  # noqa: PLC0415
 
-        where = processor_here()
         self.world = world
         self.lattice = Lattice(CLIP_NORM)
         self.table = torch.from_numpy(np.array(world.table)).to(where)

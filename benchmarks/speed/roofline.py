@@ -66,9 +66,9 @@ def tower_roofline(precision: str, devices: int, rounds: int, items: int = ITEMS
     Raises:
         NoDeviceError: If there is no CUDA device, and Triton does not interpret.
     """
+    processor_here()  # says what is missing, before a program is loaded
     from homebody_simulation.cohort.on_triton.tower import TritonTower  # noqa: PLC0415
 
-    processor_here()
     world = make_world(DEVICES)
     model = TwoTower(items, np.zeros((items, 0), np.float32), dim=DIM)
     kernel = TritonTower(model, precision)

@@ -17,6 +17,10 @@ def kernel_of(model: Recommender) -> Kernel | None:
         UsageError: If the model has a kernel and there is no CUDA device to run it.
         MissingExtraError: If triton is not installed.
     """
+    if type(model) in {LogisticFactorization, MatrixFactorization, TwoTower}:
+        from homebody_simulation.cohort.on_triton.processor import processor  # noqa: PLC0415
+
+        processor()  # says what is missing, before a program is loaded
     match model:
         case LogisticFactorization() if type(model) is LogisticFactorization:
             from homebody_simulation.cohort.on_triton.factorization import (  # noqa: PLC0415
