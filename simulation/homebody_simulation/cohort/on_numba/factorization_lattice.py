@@ -12,7 +12,6 @@ from homebody_simulation.cohort.on_numba.factorization_memory import (
     Scratch,
     Signed,
     inner,
-    inner_fast,
 )
 from homebody_simulation.cohort.on_numba.factorization_rows import (
     Native,
@@ -33,7 +32,7 @@ from homebody_simulation.cohort.on_numba.factorization_rows import (
 )
 
 
-@inner_fast
+@inner
 def _row(width: Width, newest: int, s: Scratch) -> Native:
     """Return an item's row of the contribution, on the lattice but for its truncation."""
     row, m = zeros(width), newest
@@ -59,7 +58,7 @@ def _sort_out(visits: int, s: Scratch) -> tuple[int, int]:
     return alone, chained
 
 
-@inner_fast
+@inner
 def _give(
     width: Width,
     alone: int,
@@ -128,7 +127,7 @@ def _exact_squares(width: Width, alone: int, chained: int, s: Scratch) -> float:
     return np.float64(total(squares))
 
 
-@inner_fast
+@inner
 def contribute(
     width: Width,
     visits: int,

@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from homebody_simulation.cohort.compiled import REASSOCIATED
-
 Integers = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
 Signed = npt.NDArray[np.int32]
@@ -106,22 +104,12 @@ def outer(function: Function) -> Function:
 
 
 def inner(function: Function) -> Function:
-    """Compile a function that is called by compiled code alone."""
+    """Compile a function that is called by compiled code alone.
+
+    The compiler may not change a rounding (no fast mathematics): what it makes of a function
+    depends on where it is inlined, and equal bits must not.
+    """
     return _compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-
-
-def inner_fused(function: Function) -> Function:
-    """Compile likewise; a product and a sum may be rounded once."""
-    return _compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"contract"})(
-        function
-    )
-
-
-def inner_fast(function: Function) -> Function:
-    """Compile likewise, free to reorder sums."""
-    return _compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=REASSOCIATED)(
-        function
-    )
 
 
 def _compiled(**options: object) -> Callable[[Function], Function]:

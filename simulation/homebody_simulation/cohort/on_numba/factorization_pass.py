@@ -31,14 +31,13 @@ from homebody_simulation.cohort.on_numba.factorization_memory import (
     Scratch,
     Signed,
     inner,
-    inner_fast,
-    inner_fused,
 )
 from homebody_simulation.cohort.on_numba.factorization_rows import (
     Native,
     Width,
     dot,
     fetch,
+    fused,
     load,
     plus_times,
     store,
@@ -61,7 +60,7 @@ def _draw(key: int, count: int, n_items: int, drawn: Places) -> None:
         drawn[j] = U32((P(h) * P(n_items)) >> P(32))
 
 
-@inner_fused
+@inner
 def _slopes(
     logit: Array,
     met: Array,
@@ -76,19 +75,19 @@ def _slopes(
         x = logit[n]
         near = min(F(87.0), x)
         near = max(F(-87.0), near)
-        k = I32(I32(F(-1.44269504) * near + F(128.5)) - I32(128))
-        r = -near - F(k) * F(0.693359375)
-        r = r + F(k) * F(2.12194440e-4)
+        k = I32(I32(fused(F(-1.44269504), near, F(128.5))) - I32(128))
+        r = fused(F(k), F(-0.693359375), -near)
+        r = fused(F(k), F(2.12194440e-4), r)
         y = F(1.9875691500e-4)
-        y = y * r + F(1.3981999507e-3)
-        y = y * r + F(8.3334519073e-3)
-        y = y * r + F(4.1665795894e-2)
-        y = y * r + F(1.6666665459e-1)
-        y = y * r + F(5.0000001201e-1)
-        y = y * r * r + r + F(1.0)
-        chance = F(1.0) / (F(1.0) + y * two_to(k))
+        y = fused(y, r, F(1.3981999507e-3))
+        y = fused(y, r, F(8.3334519073e-3))
+        y = fused(y, r, F(4.1665795894e-2))
+        y = fused(y, r, F(1.6666665459e-1))
+        y = fused(y, r, F(5.0000001201e-1))
+        y = fused(y, r * r, r) + F(1.0)
+        chance = F(1.0) / fused(y, two_to(k), F(1.0))
         chance = chance if abs(x) < F(np.inf) else F(np.nan)  # the device has nothing to say
-        g = (met[n] * chance - wanted[n]) * share
+        g = fused(met[n], chance, -wanted[n]) * share
         slope[n] = g
         coefficient[n] = -rate * g
 
@@ -149,12 +148,17 @@ def _link(repeated: int, lift: float, s: Scratch) -> int:
     return high
 
 
-@inner_fast
+@inner
 def _sum_of_squares(values: Array) -> float:
-    total = 0.0
-    for n in range(len(values)):
-        total += np.float64(values[n]) * np.float64(values[n])
-    return total
+    one, two, three, four, whole = 0.0, 0.0, 0.0, 0.0, len(values) // 4 * 4
+    for n in range(0, whole, 4):  # four sums in turn: one would wait for each addition
+        one += np.float64(values[P(n)]) * np.float64(values[P(n)])
+        two += np.float64(values[P(n + 1)]) * np.float64(values[P(n + 1)])
+        three += np.float64(values[P(n + 2)]) * np.float64(values[P(n + 2)])
+        four += np.float64(values[P(n + 3)]) * np.float64(values[P(n + 3)])
+    for n in range(whole, len(values)):
+        one += np.float64(values[P(n)]) * np.float64(values[P(n)])
+    return (one + two) + (three + four)
 
 
 @inner
@@ -168,7 +172,7 @@ def _open(first: int, own: int, end: int, step: int, s: Scratch) -> None:
         s.wanted[P(m)] = F(1.0)
 
 
-@inner_fast
+@inner
 def _learn(
     width: Width,
     table: Array,
@@ -212,7 +216,7 @@ def _settle(links: int, lift: float, s: Scratch) -> float:
     return squared
 
 
-@inner_fast
+@inner
 def pass_over(
     width: Width,
     table: Array,

@@ -5,10 +5,13 @@ unrolled to the processor's vectors, and nothing of it goes through memory. That
 of C makes of a loop over a constant; numba's own loops over arrays reload a row from memory
 wherever another array is written, since it cannot tell that the two do not overlap.
 
+Every operation rounds as it is written, in one order, whatever it is inlined into: code fresh from
+the compiler and code kept on disk, which are not the same, give the same bits.
+
 All of these are called from compiled code alone. Indices are not checked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 from llvmlite import ir
@@ -34,7 +37,7 @@ _ELEMENTS: Final = {
 }
 _INDEX: Final = ir.IntType(32)
 _LINE: Final = 64  # bytes of a cache line
-_ANY_ORDER: Final = ("reassoc", "contract")  # of a dot product: one order for a processor and width
+_LANES: Final = 16  # sums of a row's entries: of float32 a vector of the widest processors
 
 
 class Width:
@@ -119,15 +122,37 @@ def _splat(builder: Native, value: Native, entries: int) -> Native:
     return builder.shuffle_vector(first, empty, mask)
 
 
-def _call(
-    builder: Native, name: str, result: Native, args: list[Native], **flags: Native
-) -> Native:
+def _pick(builder: Native, row: Native, entries: Iterable[int]) -> Native:
+    """Return some entries of a row; one past its end is zero."""
+    none = ir.Constant(row.type, [0.0] * row.type.count)
+    chosen = [min(entry, row.type.count) for entry in entries]
+    mask = ir.Constant(ir.VectorType(_INDEX, len(chosen)), chosen)
+    return builder.shuffle_vector(row, none, mask)
+
+
+def _parts(builder: Native, row: Native) -> list[Native]:
+    """Return a row in parts of ``_LANES`` entries, or of a smaller power of two that it fits."""
+    entries = row.type.count
+    lanes = min(_LANES, 1 << (entries - 1).bit_length())
+    return [_pick(builder, row, range(start, start + lanes)) for start in range(0, entries, lanes)]
+
+
+def _added_up(builder: Native, lanes: Native) -> Native:
+    """Return the sum of lanes: the upper half is added to the lower until one is left."""
+    while lanes.type.count > 1:
+        half = lanes.type.count // 2
+        lower = _pick(builder, lanes, range(half))
+        lanes = builder.fadd(lower, _pick(builder, lanes, range(half, 2 * half)))
+    return builder.extract_element(lanes, _INDEX(0))
+
+
+def _call(builder: Native, name: str, result: Native, args: list[Native]) -> Native:
     """Call an operation of LLVM on vectors, of the type of the last argument."""
     vector = args[-1].type
     bits = 32 if vector.element == ir.FloatType() else 64
     kind = ir.FunctionType(result, [argument.type for argument in args])
     full = f"llvm.{name}.v{vector.count}f{bits}"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), args, **flags)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), args)
 
 
 @_operation
@@ -195,13 +220,14 @@ def zeros_64(_context: object, width: Native) -> Typed:
 
 @_operation
 def dot(_context: object, one: Native, other: Native) -> Typed:
-    """Return the dot product of two rows of the same floating type."""
+    """Return the dot product of two rows of the same floating type, in an order of its own."""
 
     def lower(_context: Native, builder: Native, _sig: Native, args: Native) -> Native:
-        product = builder.fmul(args[0], args[1], flags=_ANY_ORDER)
-        element = product.type.element
-        start = ir.Constant(element, -0.0)
-        return _call(builder, "vector.reduce.fadd", element, [start, product], fastmath=_ANY_ORDER)
+        ones, others = (_parts(builder, row) for row in args)
+        lanes = builder.fmul(ones[0], others[0])
+        for part, with_part in zip(ones[1:], others[1:], strict=True):
+            lanes = _call(builder, "fma", lanes.type, [part, with_part, lanes])
+        return _added_up(builder, lanes)
 
     return one.dtype(one, other), lower
 
@@ -229,14 +255,25 @@ def plus_product(_context: object, row: Native, one: Native, other: Native) -> T
 
 @_operation
 def total(_context: object, row: Native) -> Typed:
-    """Return the sum of the entries of a row of a floating type."""
+    """Return the sum of the entries of a row of a floating type, in an order of its own."""
 
     def lower(_context: Native, builder: Native, _sig: Native, args: Native) -> Native:
-        element = args[0].type.element
-        start = ir.Constant(element, -0.0)
-        return _call(builder, "vector.reduce.fadd", element, [start, args[0]], fastmath=_ANY_ORDER)
+        first, *rest = _parts(builder, args[0])
+        for part in rest:
+            first = builder.fadd(first, part)
+        return _added_up(builder, first)
 
     return row.dtype(row), lower
+
+
+@_operation
+def fused(_context: object, one: Native, other: Native, addend: Native) -> Typed:
+    """Return ``one * other + addend`` of numbers of the same floating type, rounded once."""
+
+    def lower(_context: Native, builder: Native, _sig: Native, args: Native) -> Native:
+        return builder.fma(*args)
+
+    return addend(one, other, addend), lower
 
 
 @_operation
