@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Relation = Literal["<", "<=", ">=", "="]
+_LARGE = 1000.0  # from here on three digits would need a power of ten
 _HEAD = (
     "| what | figure | target | reference, same run | ratio | |",
     "|---|---|---|---|---|---|",
@@ -70,7 +71,7 @@ class Figure:
     def line(self) -> str:
         """Return the figure as a line of the table."""
         word = {True: "met", False: "**missed**", None: self.note if self.value is None else ""}
-        ratio = "" if self.ratio is None else f"{self.ratio:.3g}"
+        ratio = "" if self.ratio is None else short(self.ratio)
         beside = "" if self.beside is None else f": {self._shown(self.beside)}"
         cells = (self.what, self._shown(self.value), self._wanted(), self.reference + beside, ratio)
         return f"| {' | '.join(cells)} | {word[self.met]} |"
@@ -85,6 +86,11 @@ class Figure:
         if self.of_ratio:
             return f"{sign} {self.target:g} x the reference"
         return f"{sign} {self.unit.format(self.target)}"
+
+
+def short(ratio: float) -> str:
+    """Return a ratio in three digits, or in whole ones where it is large."""
+    return f"{ratio:,.0f}" if ratio >= _LARGE else f"{ratio:.3g}"
 
 
 def table(figures: list[Figure]) -> str:

@@ -1,6 +1,5 @@
 """The table: every system checked against the oracle, then timed in turn, pass after pass."""
 
-import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -144,18 +143,18 @@ def said(row: Row) -> str:
 
 def _finish(row: Row) -> None:
     """Add what the passes come to."""
+    passes = row.pop("passes")
     if row["status"] != "measured":
         return
-    walls = [wall for found in row["passes"] for wall in found["walls"]]
-    busy = sum(found["cpu_s"] for found in row["passes"])
+    walls = [wall for found in passes for wall in found["walls"]]
+    busy = sum(found["cpu_s"] for found in passes)
     row.update(
         devices_s={"median": COHORT / statistics.median(walls), "best": COHORT / min(walls)},
         per_core_s=COHORT * len(walls) / busy,
         rounds=len(walls),
-        peak_bytes=max(found["peak_bytes"] for found in row["passes"]),
-        load=max(found["load"] for found in row["passes"]),
+        peak_bytes=max(found["peak_bytes"] for found in passes),
+        load=max(found["load"] for found in passes),
     )
-    del row["passes"]
 
 
 def exit_code(rows: Sequence[Row], *, skip_peers: bool) -> int:
@@ -167,8 +166,3 @@ def exit_code(rows: Sequence[Row], *, skip_peers: bool) -> int:
     if missing and not skip_peers:
         print(f"not compared: {', '.join(missing)}; --skip-peers does without", file=sys.stderr)
     return int(bool(failed or (missing and not skip_peers)))
-
-
-def load() -> float:
-    """Return the machine's load average over a minute."""
-    return round(os.getloadavg()[0], 2)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from tree import cpu_seconds
+from tree import cpu_seconds, own_peak
 from world import CHECKED, TIMED, Rates, World
 
 JOB: Final = "HOMEBODY_SPEED_JOB"
@@ -161,8 +161,8 @@ def answer(
 
 
 def write_answer(folder: Path, found: dict[str, Any]) -> None:
-    """Write what a worker found."""
-    (folder / "answer.json").write_text(json.dumps(found), "utf-8")
+    """Write what a worker found, with the most memory it held itself."""
+    (folder / "answer.json").write_text(json.dumps({**found, "own_peak": own_peak()}), "utf-8")
 
 
 def read_section() -> dict[str, Any]:

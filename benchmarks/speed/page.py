@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from device_figure import Figure, table
+from device_figure import Figure, short, table
 from kept import Kept
 from targets import figures
 
@@ -75,7 +75,7 @@ def _line(row: Row, rows: Sequence[Row]) -> list[str]:
         f"{rate['median']:,.0f} ({rate['best']:,.0f})",
         f"{row['per_core_s']:,.0f}",
         f"{row['peak_bytes'] / 1e9:.2f} GB",
-        *("" if one is None else f"{one:.3g} x" for one in times),
+        *("" if one is None else f"{short(one)} x" for one in times),
         f"{row['distance']:.0e}",
     ]
 
