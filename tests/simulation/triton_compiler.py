@@ -21,7 +21,7 @@ from triton.backends.driver import DriverBase
 from triton.runtime.jit import JITFunction
 from triton_world import model_of, parameters_of, work_of  # type: ignore[import-not-found]  # beside it
 
-from homebody_simulation.cohort.on_triton import factorization, ridge, tower
+from homebody_simulation.cohort.on_triton import factorization, processor, ridge, tower
 from homebody_simulation.cohort.on_triton.kernels import kernel_of
 
 CASES: Final = (
@@ -102,7 +102,7 @@ def main(path: str, capability: str) -> None:
         return launch
 
     JITFunction.__getitem__ = compiled
-    for module in (factorization, ridge, tower):
+    for module in (factorization, processor, ridge, tower):
         vars(module)["processor"] = lambda: torch.device("cpu")
     for case in CASES:
         kernel = kernel_of(model_of(case))
