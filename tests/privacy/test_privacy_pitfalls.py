@@ -36,6 +36,7 @@ NOISE_PATH: Final = (
     *(f"homebody_server.{name}" for name in ("clipping_state", "noise_state")),
 )
 ALLOWED: Final = {
+    "homebody_models.bootstrap": "names the type of an argument: intervals of figures on test data",
     "homebody_models.metrics": "names the type of an argument: intervals of figures on test data",
     "homebody_models.recommender": "names the type of an argument: start and local training",
 }
