@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from job import read_section, write_answer
 from own_worker import mechanism, noise_key, one_round
-from trainers import NotAvailableError, trainer_of
+from trainers import NotAvailableError, Trainer, trainer_of
 from tree import cpu_seconds
 from world import DEVICES, TIMED, World, make_world
 
@@ -44,7 +45,7 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
     """Time rounds of cohorts of several sizes, in turn, twice."""
     world = make_world(20 * DEVICES if quick else _MILLION)
     sizes = [500, 2_000] if quick else list(_SIZES)
-    walls: dict[int, list[float]] = {size: [] for size in sizes}
+    walls: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
     busy = dict.fromkeys(sizes, 0.0)
     _rounds(world, sizes[0], 1)  # compiles
     passes = 1 if quick else 2
@@ -58,7 +59,8 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
         "sizes": [
             {
                 "cohort": size,
-                "devices_s": size / float(np.median(walls[size])),
+                "devices_s": size / float(np.median([wall for wall, _ in walls[size]])),
+                "trained_s": size / float(np.median([wall for _, wall in walls[size]])),
                 "per_core_s": size * (len(walls[size]) + passes * _WARM) / busy[size],
             }
             for size in sizes
@@ -79,23 +81,42 @@ def whole_pass(*, quick: bool) -> dict[str, Any]:
     return {"devices": world.devices, "cohort": size, "wall_s": wall, "cpu_s": busy}
 
 
-def _rounds(world: World, size: int, rounds: int) -> list[float]:
+def _rounds(world: World, size: int, rounds: int) -> list[tuple[float, float]]:
     """Return the seconds of rounds of one size; one round before them is not timed."""
     rng = np.random.default_rng(size)
     drawn = (rng.choice(world.devices, size, replace=False) for _ in range(rounds + _WARM))
     return _run(world, drawn, rounds + _WARM)[_WARM:]
 
 
-def _run(world: World, drawn: Iterator[npt.NDArray[np.int64]], rounds: int) -> list[float]:
-    """Return the seconds of each round, the draw of its cohort included."""
+@dataclass(slots=True)
+class _Timed:
+    """Says how long its trainer took."""
+
+    trainer: Trainer
+    libraries: tuple[str, ...] = ()
+    keeps_users: bool = True
+    seconds: float = 0.0
+
+    def train(self, *args: Any, **kwargs: Any) -> tuple[npt.NDArray[np.int64], Any]:  # noqa: ANN401 - passed on
+        """Train devices; see ``Trainer``."""
+        began = time.perf_counter()
+        found = self.trainer.train(*args, **kwargs)
+        self.seconds = time.perf_counter() - began
+        return found
+
+
+def _run(
+    world: World, drawn: Iterator[npt.NDArray[np.int64]], rounds: int
+) -> list[tuple[float, float]]:
+    """Return the seconds of each round, the draw of its cohort included; and of its training."""
     table, users = np.array(world.table), world.users
-    trainer = trainer_of("numba-2", TIMED, _THREADS)
+    trainer = _Timed(trainer_of("numba-2", TIMED, _THREADS))
     walls = []
     with NoiseAhead(mechanism(), noise_key, dim=table.size, rounds=rounds, keep=None) as ahead:
         for number in range(rounds):
             began = time.perf_counter()
             one_round(world, table, users, next(drawn), number, trainer, ahead.noise)
-            walls.append(time.perf_counter() - began)
+            walls.append((time.perf_counter() - began, trainer.seconds))
     return walls
 
 
