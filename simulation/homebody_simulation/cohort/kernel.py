@@ -1,8 +1,9 @@
 """What an engine asks of a kernel: one model, many devices, one sum on the lattice.
 
-A kernel knows the maths of a model and nothing of rounds, keys or messages. Whatever it runs on, it
-keeps to the arithmetic of one device: the update is made in float32 or better, its norm summed in
-float64, the clip factor and the truncation done in float64 per coordinate of the whole device.
+A kernel knows the maths of a model and nothing of rounds, keys or messages. Whatever it runs on,
+it keeps to the arithmetic of one device: the update is made and put on the lattice in float32 or
+better, per coordinate of the whole device; its norm and the clip factor are float64. The bound
+rests on none of that: the integers' own sum of squares is what is checked, exactly.
 """
 
 from dataclasses import dataclass, field
