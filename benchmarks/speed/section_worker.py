@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from job import read_section, write_answer
 from own_worker import mechanism, noise_key, one_round
+from ray_cluster import cluster
 from trainers import NotAvailableError, Trainer, trainer_of
 from tree import cpu_seconds
 from world import DEVICES, TIMED, World, make_world
@@ -276,6 +277,7 @@ _DOES: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "gpu": on_gpu,
     "million": million,
     "sweep": sweep,
+    "ray": cluster,
 }
 
 

@@ -215,6 +215,23 @@ def _sweep(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figure]
     return (), [], [figure]
 
 
+def _ray(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figure]]:
+    seconds = answer["seconds"]
+    head = ("raylets, a processor each", "a round", "devices/s")
+    rows = [
+        [raylets, f"{one:.1f} s", f"{answer['devices'] / one:,.0f}"]
+        for raylets, one in seconds.items()
+    ]
+    figure = Figure(
+        what=f"rounds of all {answer['devices']:,} devices on two raylets, devices/s a processor",
+        unit="{:,.0f}",
+        value=answer["devices"] / seconds["2"] / 2,
+        reference="one raylet",
+        beside=answer["devices"] / seconds["1"],
+    )
+    return head, rows, [figure]
+
+
 SECTIONS: Final = (
     Section(name="cohorts", title="The size of a cohort", shown=_cohorts),
     Section(name="pass", title="Every one of a million devices, once", shown=_whole),
@@ -229,5 +246,6 @@ SECTIONS: Final = (
         timeout_s=3600.0,
     ),
     Section(name="sweep", title="A sweep", slow=True, shown=_sweep, timeout_s=3600.0),
+    Section(name="ray", title="A cluster", slow=True, shown=_ray, timeout_s=1800.0),
 )
 BY_NAME: Final = {section.name: section for section in SECTIONS}

@@ -15,10 +15,8 @@ It has mode 0600 and is not encrypted.
 
 import os
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Literal, Self
@@ -30,11 +28,10 @@ from homebody_privacy.anchor import START, AnchorBook, Mark, check
 from homebody_privacy.errors import HomebodyError, IntegrityError, UsageError
 
 from .participation import Allowance, Join, Life
+from .participation_rows import ROOT, StructError, chained, join_of
 
 _VERSION: Final = 1
 _PATIENCE_S: Final = 30.0  # others hold the lock for milliseconds
-_LABEL: Final = b"homebody/participation/v1\0"
-_ROOT: Final = bytes(32)  # stands before the first join
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _UNBORN: Final = Life()
@@ -69,7 +66,7 @@ class ParticipationStore:
         self._anchors = anchors
         self._name = name
         self._size = 0
-        self._head = _ROOT
+        self._head = ROOT
         self._lives: dict[int, Life] = {}
 
     @classmethod
@@ -283,7 +280,7 @@ class ParticipationStore:
     def _insert(self, joins: Iterable[Join]) -> None:
         rows, head = [], self._head
         for n, join in enumerate(joins, start=self._size + 1):
-            head = _chained(head, join)
+            head = chained(head, join)
             digests = bytes.fromhex(join.model), bytes.fromhex(join.terms)
             rows.append((n, join.device, join.run, join.round, *digests, join.square, head))
         self._db.executemany("INSERT INTO joins VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -365,9 +362,9 @@ class ParticipationStore:
         rows = self._db.execute("SELECT * FROM joins WHERE n > ? ORDER BY n", (self._size,))
         for n, *values, head in rows:
             try:
-                join = _join(*values)
-                fits = n == self._size + 1 and head == _chained(self._head, join)
-            except (AttributeError, TypeError, ValueError, struct.error):
+                join = join_of(*values)
+                fits = n == self._size + 1 and head == chained(self._head, join)
+            except (AttributeError, TypeError, ValueError, StructError):
                 fits = False
             if not fits:
                 raise IntegrityError(f"{self._path}: a row is not what was written")
@@ -396,18 +393,3 @@ def _translated(path: Path) -> Iterator[None]:
         if code in _DAMAGED:
             raise IntegrityError(f"{path}: it is damaged or no record of participation") from error
         raise
-
-
-def _join(  # one argument a column
-    device: int, run: str, number: int, model: bytes, terms: bytes, square: float
-) -> Join:
-    return Join(
-        device=device, run=run, round=number, model=model.hex(), terms=terms.hex(), square=square
-    )
-
-
-def _chained(head: bytes, join: Join) -> bytes:
-    run = join.run.encode()
-    numbers = struct.pack(">QQdI", join.device, join.round, join.square, len(run))
-    digests = bytes.fromhex(join.model + join.terms)
-    return sha256(_LABEL + head + numbers + run + digests).digest()

@@ -34,13 +34,18 @@ Write = Callable[..., Path]
 Model = npt.NDArray[np.float32]
 
 
-def config_of(write_config: Write, recipe: str) -> Path:
-    """Return a config of few rounds; with statistics and figures where the recipe has them."""
-    usual: dict[str, Any] = {"cohort_size": 60, "cohort_cap": 110, "delta": 1e-3}
-    if recipe == "rounds":
-        return write_config(rounds=2, **usual)
-    return write_config(mechanism="blt", rounds=2, min_separation=1, max_rounds_per_device=2,
-                        more=FIGURE, **usual)  # fmt: skip
+def config_of(write_config: Write) -> Path:
+    """Return a config of few rounds; statistics and figures are used where the recipe has them."""
+    return write_config(
+        mechanism="blt",
+        rounds=2,
+        min_separation=1,
+        max_rounds_per_device=2,
+        cohort_size=60,
+        cohort_cap=110,
+        delta=1e-3,
+        more=FIGURE,
+    )
 
 
 def released(
@@ -74,7 +79,7 @@ CASES = [
 def test_engines_release_the_model_of_the_devices_own_code(
     tmp_path: Path, write_config: Write, model: str, recipe: str, engine: str
 ) -> None:
-    config = config_of(write_config, recipe)
+    config = config_of(write_config)
     usual = {"model": model, "recipe": recipe}
     one_by_one = released(tmp_path, config, {**usual, "engine": "reference"})
     at_once = released(tmp_path, config, {**usual, "engine": engine, "threads": 2})
@@ -85,7 +90,7 @@ def test_engines_release_the_model_of_the_devices_own_code(
 def test_one_engine_gives_one_model_to_the_bit_however_devices_are_grouped(
     tmp_path: Path, write_config: Write
 ) -> None:
-    config = config_of(write_config, "both")
+    config = config_of(write_config)
     shards = released(tmp_path, config, {"engine": "numba", "threads": 2})
     apart = released(tmp_path, config, {"engine": "numba", "threads": 1}, apart=True)
     assert shards.any()
@@ -110,7 +115,7 @@ def test_a_secure_sum_of_an_engines_replies_is_the_plain_sum(
 def test_the_same_devices_are_silent_whatever_trains_them(
     tmp_path: Path, write_config: Write
 ) -> None:
-    config = config_of(write_config, "rounds")
+    config = config_of(write_config)
     usual: dict[str, Any] = {"model": "popularity"}
     silent = {**usual, "availability": 0.7, "drop_out": 0.2, "slow": 0.1}
     models = [

@@ -30,7 +30,7 @@ def test_the_answer_has_the_keys_people_were_promised(run: SimulatedRun) -> None
     answer = json.loads(json.dumps(run.to_dict(), allow_nan=False))
     promised = {
         "run", "epsilon", "metrics", "baselines", "bundle", "bundle_bytes", "rounds",
-        "devices_per_second", "seconds", "recipe", "shipped", "stages",
+        "devices_per_second", "seconds", "stage_seconds", "recipe", "shipped", "stages",
     }  # fmt: skip
     assert promised <= set(answer)
     assert set(answer) - promised <= {"intervals", "released", "task", "model_digest", "report"}

@@ -5,6 +5,10 @@ from typing import Any, Final, TypeVar
 
 from numba import njit
 
+from homebody_simulation.cohort.kernel_cache import settle
+
+settle()  # before any function here or in a kernel is decorated
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 REASSOCIATED: Final = {"reassoc", "contract", "arcp", "nsz", "afn"}

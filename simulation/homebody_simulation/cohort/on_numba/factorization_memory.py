@@ -95,11 +95,7 @@ class Scratch(NamedTuple):
 
 
 def outer(function: Function) -> Function:
-    """Compile a function that Python calls, and keep it on disk.
-
-    numba looks whether the file of this function changed since, not those of what it calls: whoever
-    changes these deletes ``__pycache__``.
-    """
+    """Compile a function that Python calls, and keep it on disk; see ``kernel_cache``."""
     return _compiled(cache=True)(function)
 
 
