@@ -47,6 +47,7 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
     world = make_world(20 * DEVICES if quick else _MILLION)
     sizes = [500, 2_000] if quick else list(_SIZES)
     walls: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
+    alone: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
     busy = dict.fromkeys(sizes, 0.0)
     _rounds(world, sizes[0], 1)  # compiles
     passes = 1 if quick else 2
@@ -56,6 +57,7 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
             began = cpu_seconds()
             walls[size] += _rounds(world, size, rounds)
             busy[size] += cpu_seconds() - began
+            alone[size] += _rounds(world, size, rounds, threads=1)
     return {
         "sizes": [
             {
@@ -63,6 +65,8 @@ def cohorts(*, quick: bool) -> dict[str, Any]:
                 "devices_s": size / float(np.median([wall for wall, _ in walls[size]])),
                 "trained_s": size / float(np.median([wall for _, wall in walls[size]])),
                 "per_core_s": size * (len(walls[size]) + passes * _WARM) / busy[size],
+                "one_thread_s": size / float(np.median([wall for wall, _ in alone[size]])),
+                "one_thread_trained_s": size / float(np.median([own for _, own in alone[size]])),
             }
             for size in sizes
         ]
@@ -82,11 +86,13 @@ def whole_pass(*, quick: bool) -> dict[str, Any]:
     return {"devices": world.devices, "cohort": size, "wall_s": wall, "cpu_s": busy}
 
 
-def _rounds(world: World, size: int, rounds: int) -> list[tuple[float, float]]:
+def _rounds(
+    world: World, size: int, rounds: int, threads: int = _THREADS
+) -> list[tuple[float, float]]:
     """Return the seconds of rounds of one size; one round before them is not timed."""
     rng = np.random.default_rng(size)
     drawn = (rng.choice(world.devices, size, replace=False) for _ in range(rounds + _WARM))
-    return _run(world, drawn, rounds + _WARM)[_WARM:]
+    return _run(world, drawn, rounds + _WARM, threads)[_WARM:]
 
 
 @dataclass(slots=True)
@@ -107,16 +113,28 @@ class _Timed:
 
 
 def _run(
-    world: World, drawn: Iterator[npt.NDArray[np.int64]], rounds: int
+    world: World,
+    drawn: Iterator[npt.NDArray[np.int64]],
+    rounds: int,
+    threads: int = _THREADS,
 ) -> list[tuple[float, float]]:
-    """Return the seconds of each round, the draw of its cohort included; and of its training."""
+    """Return the seconds of each round, the draw of its cohort included; and of its training.
+
+    With one thread noise is drawn in its turn, with more of them beside the training.
+    """
     table, users = np.array(world.table), world.users
-    trainer = _Timed(trainer_of("numba-2", TIMED, _THREADS))
+    trainer = _Timed(trainer_of("numba-2", TIMED, threads))
     walls = []
-    with NoiseAhead(mechanism(), noise_key, dim=table.size, rounds=rounds, keep=None) as ahead:
+    drawer = mechanism()
+
+    def inline(number: int, dim: int) -> npt.NDArray[np.int64]:
+        return drawer.noise(dim, NoiseStream(noise_key(number)))
+
+    with NoiseAhead(drawer, noise_key, dim=table.size, rounds=rounds, keep=None) as ahead:
+        noise = ahead.noise if threads > 1 else inline
         for number in range(rounds):
             began = time.perf_counter()
-            one_round(world, table, users, next(drawn), number, trainer, ahead.noise)
+            one_round(world, table, users, next(drawn), number, trainer, noise)
             walls.append((time.perf_counter() - began, trainer.seconds))
     return walls
 

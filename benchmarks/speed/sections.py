@@ -9,6 +9,7 @@ from running import ask
 
 _PROGRAM: Final = "section_worker.py"
 _SMALL: Final = 500
+_LARGE: Final = 10_000
 Answer = dict[str, Any]
 
 
@@ -56,7 +57,10 @@ def shown(section: Section, answer: Answer) -> dict[str, Any]:
 
 def _cohorts(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figure]]:
     sizes = answer["sizes"]
-    head = ("cohort, of 1M devices", "devices/s", "training alone", "per core-second", "a round")
+    head = (
+        *("cohort, of 1M devices", "devices/s, 2 threads", "training alone", "per core-second"),
+        *("a round", "devices/s, 1 thread", "2 threads to 1"),
+    )
     rows = [
         [
             f"{one['cohort']:,}",
@@ -64,11 +68,18 @@ def _cohorts(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figur
             f"{one['trained_s']:,.0f}",
             f"{one['per_core_s']:,.0f}",
             f"{1000 * one['cohort'] / one['devices_s']:,.1f} ms",
+            f"{one['one_thread_s']:,.0f}",
+            f"{one['devices_s'] / one['one_thread_s']:.2f} x",
         ]
         for one in sizes
     ]
     figures = []
-    for what, name in (("whole rounds", "devices_s"), ("training alone", "trained_s")):
+    ways = (
+        ("whole rounds, 2 threads", "devices_s"),
+        ("whole rounds, 1 thread", "one_thread_s"),
+        ("training alone, 1 thread", "one_thread_trained_s"),
+    )
+    for what, name in ways:
         rates = [one[name] for one in sizes]
         figures.append(
             Figure(
@@ -83,6 +94,19 @@ def _cohorts(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figur
                 of_ratio=True,
             )
         )
+    large = next((one for one in sizes if one["cohort"] >= _LARGE), sizes[-1])
+    figures.append(
+        Figure(
+            what=f"2 threads against 1 at a cohort of {large['cohort']:,}, whole rounds, devices/s",
+            unit="{:,.0f}",
+            value=large["devices_s"],
+            reference="it",
+            beside=large["one_thread_s"],
+            relation=">=",
+            target=1.5,
+            of_ratio=True,
+        )
+    )
     return head, rows, figures
 
 

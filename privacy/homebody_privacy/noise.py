@@ -36,6 +36,7 @@ CUT: Final = 13.0
 LEAST_TAU: Final = 0.25
 MOST_TAU: Final = 2.0**45
 
+_AT_ONCE: Final = 8192  # draws: what a pass over them leaves is near when the next one reads it
 _LEAD_BITS: Final = 13  # of a word, looked up to find its block
 _PLACE_BITS: Final = 53  # bits of the place in a block, so that it is exact as a float64
 _TAIL: Final = 1.3e-38  # P[|X| > 13 tau] = erfc(13 / sqrt 2) = 1.22e-38
@@ -157,7 +158,16 @@ def blocks(stairs: Staircase, pick: npt.NDArray[np.uint64]) -> npt.NDArray[np.in
 
 
 def _kept(draws: int, scale: int, stairs: Staircase, stream: NoiseStream) -> npt.NDArray[np.int64]:
-    pick, where, accept = stream.words(3 * draws).reshape(3, draws)
+    words = stream.words(3 * draws).reshape(3, draws)
+    starts = range(0, draws, _AT_ONCE)
+    parts = [_chosen(words[:, s : s + _AT_ONCE], scale, stairs) for s in starts]
+    kept: npt.NDArray[np.int64] = np.concatenate(parts)
+    return kept
+
+
+def _chosen(words: npt.NDArray[np.uint64], scale: int, stairs: Staircase) -> npt.NDArray[np.int64]:
+    """Return what is accepted of some draws, three words each, in their order."""
+    pick, where, accept = words[0], words[1], words[2]
     block = blocks(stairs, pick)
     place = (where >> np.uint64(64 - _PLACE_BITS)).view(np.int64)
     keep = accept >= stairs.certain.take(block)
@@ -174,7 +184,8 @@ def _kept(draws: int, scale: int, stairs: Staircase, stream: NoiseStream) -> npt
     sign = -(where & np.uint64(1)).view(np.int64)
     size ^= sign  # with the next line: negated where the sign is -1
     size -= sign
-    return size[keep]
+    chosen: npt.NDArray[np.int64] = size[keep]
+    return chosen
 
 
 def _prepared(tau: float) -> tuple[int, Staircase]:

@@ -19,6 +19,9 @@ WORD_LIMIT: Final = 1 << 35
 """Words of 8 bytes in one keystream: 2**32 blocks of 64 bytes, then its counter would repeat."""
 
 
+_ZEROS: Final = np.zeros(1 << 16, np.uint8)  # what is enciphered: the keystream itself comes out
+
+
 class NoiseStream:
     """Consecutive 64-bit words of one ChaCha20 keystream; no word is ever given out twice.
 
@@ -67,8 +70,13 @@ class NoiseStream:
         if self._used + n > WORD_LIMIT:
             raise OverflowError(f"one key gives at most {WORD_LIMIT} words; derive a new key")
         self._used += n
-        block = self._keystream.update(bytes(8 * n))
-        return np.frombuffer(block, dtype="<u8").astype(np.uint64, copy=False)
+        words = np.empty(n, dtype="<u8")
+        block = words.view(np.uint8).data
+        for start in range(0, 8 * n, _ZEROS.size):
+            part = block[start : start + _ZEROS.size]
+            self._keystream.update_into(_ZEROS.data[: len(part)], part)
+        words.flags.writeable = False
+        return words.astype(np.uint64, copy=False)
 
 
 def derive_key(master: bytes, *labels: str | int) -> bytes:

@@ -4,7 +4,7 @@ A part of the work may be done by any thread, at any time: what comes back are i
 does not depend on the deal.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,6 +30,31 @@ def in_threads(task: Callable[[Part], Result], count: int, threads: int) -> list
         return [task(parts[0])]
     with ThreadPoolExecutor(len(parts)) as pool:
         return list(pool.map(task, parts))
+
+
+def in_turn(
+    task: Callable[[Iterator[Part]], Result], count: int, threads: int, size: int
+) -> list[Result]:
+    """Return what a task makes in each thread of the parts it gets, taken from a common pile.
+
+    A thread that something else on the machine holds up takes fewer of them.
+
+    Args:
+        task: Takes its parts, each of at most ``size`` places that follow each other.
+        count: Places to deal out, at least 0.
+        threads: Threads to use, at least 1.
+        size: Places of a part, at least 1.
+    """
+    starts = iter(range(0, count, size))  # one step of it is never done twice
+
+    def parts() -> Iterator[Part]:
+        for start in starts:
+            yield np.arange(start, min(start + size, count))
+
+    if threads == 1:
+        return [task(parts())]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(task, (parts() for _ in range(threads))))
 
 
 def added(sums: list[Part]) -> Part:

@@ -4,6 +4,7 @@ A device's change of the item table has the rank of its steps, and is never writ
 on the lattice row by row, and added to integers of the thread that trains it.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Self
@@ -16,7 +17,7 @@ from homebody_models.logistic_epoch import Epoch
 from homebody_models.logistic_factorization import LogisticFactorization
 from homebody_simulation.cohort.again import add_alone
 from homebody_simulation.cohort.bounds import Bounds
-from homebody_simulation.cohort.dealing import by_length, check_rows, in_threads, read_only
+from homebody_simulation.cohort.dealing import by_length, check_rows, in_turn, read_only
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.kernel import Sums, Work
 from homebody_simulation.cohort.on_numba.factorization_desk import Desk, aligned
@@ -33,6 +34,7 @@ Integers = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float32]
 
 _BLOCK = 4096  # devices whose user vectors a thread holds
+_TURNS = 8  # parts a thread takes, so that threads end together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +101,12 @@ class FactorizationCohorts:
         )
         longest = int((work.ptr[work.rows + 1] - work.ptr[work.rows]).max(initial=0))
 
-        def task(part: Integers) -> None:
+        def task(parts: Iterator[Integers]) -> None:
             desk = self._desk(longest)
-            round_.train(desk, round_.order[part])
+            round_.train(desk, (round_.order[part] for part in parts))
             self._desks.append(desk)  # not one that an error left half full
 
-        in_threads(task, len(work.rows), work.threads)
+        in_turn(task, len(work.rows), work.threads, _part_of(work))
         left = np.flatnonzero((round_.status == LEFT) | (round_.status == Status.NOT_FINITE))
         round_.status[round_.status == LEFT] = Status.OK
         sums = Sums(sum=round_.sum, norms=round_.norms, status=round_.status, each=round_.each)
@@ -179,12 +181,10 @@ class _Round:
     each: Integers | None
     lock: Lock = field(default_factory=Lock)
 
-    def train(self, desk: Desk, places: Integers) -> None:
+    def train(self, desk: Desk, blocks: Iterable[Integers]) -> None:
         """Train the devices at some places of the work, a block at a time."""
         most = self.work.lattice.max_devices
-        size = 1 if self.each is not None else min(_BLOCK, most)
-        for start in range(0, len(places), size):
-            block = places[start : start + size]
+        for block in blocks:
             if desk.devices + len(block) > most:
                 self._empty(desk)
             self._block(desk, block)
@@ -233,6 +233,17 @@ class _Round:
         with self.lock:
             empty(desk.sums, self.sum)
         desk.devices = 0
+
+
+def _part_of(work: Work) -> int:
+    """Return how many devices a thread trains before it takes the next ones."""
+    if work.per_device:
+        return 1
+    most = min(_BLOCK, work.lattice.max_devices)
+    if work.threads == 1:
+        return most
+    shared = -(-len(work.rows) // (_TURNS * work.threads))
+    return min(most, max(1, shared))
 
 
 def _limits(work: Work, size: int) -> Limits:
