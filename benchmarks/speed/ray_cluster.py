@@ -51,7 +51,7 @@ def cluster(*, quick: bool) -> dict[str, Any]:
     TwoTower over a catalog of MovieLens' size, every device in every round, no noise and no record
     of joins: what is left is what devices compute, and what Flower and Ray take to carry it.
     """
-    devices = 2_000 if quick else 40_000
+    devices = 2_000 if quick else 30_000
     seconds = {str(raylets): _round_s(raylets, devices) for raylets in (1, 2)}
     return {"devices": devices, "rounds": _ROUNDS, "seconds": seconds}
 
