@@ -19,7 +19,7 @@ WORD_LIMIT: Final = 1 << 35
 """Words of 8 bytes in one keystream: 2**32 blocks of 64 bytes, then its counter would repeat."""
 
 
-_ZEROS: Final = np.zeros(1 << 16, np.uint8)  # what is enciphered: the keystream itself comes out
+_ZEROS: Final = memoryview(bytes(1 << 16))  # enciphered, they are the keystream itself
 
 
 class NoiseStream:
@@ -72,9 +72,10 @@ class NoiseStream:
         self._used += n
         words = np.empty(n, dtype="<u8")
         block = words.view(np.uint8).data
-        for start in range(0, 8 * n, _ZEROS.size):
-            part = block[start : start + _ZEROS.size]
-            self._keystream.update_into(_ZEROS.data[: len(part)], part)
+        for start in range(0, 8 * n, len(_ZEROS)):
+            part = block[start : start + len(_ZEROS)]
+            if self._keystream.update_into(_ZEROS[: len(part)], part) != len(part):
+                raise RuntimeError("the keystream stopped: what memory held is no noise")
         words.flags.writeable = False
         return words.astype(np.uint64, copy=False)
 

@@ -101,3 +101,16 @@ def test_a_key_for_nothing_in_particular_is_refused() -> None:
 def test_fresh_keys_differ() -> None:
     assert len({fresh_key() for _ in range(8)}) == 8
     assert len(fresh_key()) == 32
+
+
+def test_words_that_were_not_enciphered_are_never_given_out() -> None:
+    class Stopped:
+        """A keystream that writes less than it is asked for."""
+
+        def update_into(self, data: memoryview, _into: memoryview) -> int:
+            return len(data) // 2
+
+    stream = NoiseStream(bytes(32))
+    stream._keystream = Stopped()  # type: ignore[assignment]  # noqa: SLF001 - no real one stops
+    with pytest.raises(RuntimeError, match="no noise"):
+        stream.words(8)
