@@ -89,6 +89,15 @@ class Host:
             raise ValueError("the device is not hosted by this node")
         return self.histories.history(device)
 
+    def check_hosted(self, devices: npt.NDArray[np.int64]) -> None:
+        """Refuse devices of others: an engine sees the whole population.
+
+        Raises:
+            ValueError: If one is not hosted here.
+        """
+        if not all(device in self.devices for device in devices.tolist()):
+            raise ValueError("the device is not hosted by this node")
+
     def held_out_item(self, device: int) -> int | None:
         """Return the item of a device's latest event, or None if it holds none back. Secret."""
         item = -1 if self.held_out is None else int(self.held_out[device])

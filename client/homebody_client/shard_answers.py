@@ -55,6 +55,7 @@ def _shard_statistic(
         joining = host.admitted(joining, allowance, asked.round, model_digest(broadcast))
     joining = host.delivering(joining, asked.round, name)
     if host.engine is not None:
+        host.check_hosted(joining)
         return host.engine.statistic(joining, name, broadcast)
     return statistic.total(map(host.history, joining.tolist()))
 
@@ -78,6 +79,7 @@ def shard_figures(
         joining = host.admitted(joining, allowance, asked.round, model_digest(parameters))
     joining = host.delivering(joining, asked.round, asked.metric)
     if host.engine is not None:
+        host.check_hosted(joining)
         return host.engine.figure(joining, parameters, asked.metric)
     total = np.zeros(len(figure_names(asked.metric)), np.int64)
     for device in joining.tolist():

@@ -55,6 +55,7 @@ def shard_contribution(
 ) -> npt.NDArray[np.int64]:
     """Return the sum of the contributions of ``devices``, int64. Secret."""
     if host.engine is not None:
+        host.check_hosted(np.array(devices, np.int64))
         return host.engine.train(np.array(devices, np.int64), parameters, number, clip_norm)
     total = np.zeros(host.model.layout.trained_size + (clip_norm is not None), np.int64)
     for device in np.array(devices, np.int64).tolist():

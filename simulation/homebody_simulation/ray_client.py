@@ -14,9 +14,7 @@ from flwr.app import Context
 from homebody_client.flower_app import build_client_app, node_of
 from homebody_client.host import Host, Setting, open_host
 from homebody_simulation.availability import Attendees, Conditions
-from homebody_simulation.cohort.choice import engine_of
-from homebody_simulation.cohort.reference import ReferenceEngine
-from homebody_simulation.cohort.shard import CohortShard
+from homebody_simulation.cohort.shard import with_engine
 from homebody_simulation.request import EngineName
 
 ENGINE: Final = "engine"
@@ -59,10 +57,7 @@ def _opened(run_config: _Settings, node_config: _Settings) -> Host:
     host = replace(open_host(run, dict(node_config)), attendance=_attendance(run))
     name: EngineName = next(one for one in get_args(EngineName) if one == run[ENGINE])
     # One thread: each worker has one processor.
-    engine = engine_of(host, name, answers=int(run[ANSWERS]), threads=1)
-    if isinstance(engine, ReferenceEngine):
-        return host
-    return replace(host, engine=CohortShard(host, engine))
+    return with_engine(host, name, answers=int(run[ANSWERS]), threads=1)
 
 
 def _attendance(run: Mapping[str, Setting]) -> Attendees | None:

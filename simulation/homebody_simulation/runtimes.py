@@ -17,9 +17,8 @@ from homebody_client.node_app import NodeOpener
 from homebody_server.flower_app import RUN_FOLDER, build_server_app
 from homebody_server.rounds import Observer
 from homebody_server.stages import DEVICES
-from homebody_simulation.cohort.choice import answers, engine_of
-from homebody_simulation.cohort.reference import ReferenceEngine
-from homebody_simulation.cohort.shard import CohortShard
+from homebody_simulation.cohort.choice import answers
+from homebody_simulation.cohort.shard import with_engine
 from homebody_simulation.cost import Answered, Meter, metered
 from homebody_simulation.deploy_run import run_deploy
 from homebody_simulation.grid import CohortGrid, app_cohort
@@ -70,7 +69,10 @@ def run_cohort(
     """
     spec, stages, meter = prepared.spec, prepared.stages, Meter()
     with own_records(prepared, host_of(prepared)) as plain:
-        everyone = with_engine(prepared, plain)
+        request = prepared.request
+        everyone = with_engine(
+            plain, request.engine, answers=answers(spec), threads=request.threads
+        )
         if apart is None:
             few = everyone.engine is None and not spec.statistics and spec.devices <= _HOSTS
             apart = spec.secagg or few
@@ -93,17 +95,6 @@ def run_cohort(
         context = Context(1, 0, {}, RecordDict(), {RUN_FOLDER: str(prepared.folder.path)})
         build_server_app(observe, stages)(grid=grid, context=context)
     return meter
-
-
-def with_engine(prepared: Prepared, host: Host) -> Host:
-    """Give a host the engine of a run; none where its devices answer one after another."""
-    request = prepared.request
-    engine = engine_of(
-        host, request.engine, answers=answers(prepared.spec), threads=request.threads
-    )
-    if isinstance(engine, ReferenceEngine):
-        return host
-    return replace(host, engine=CohortShard(host, engine))
 
 
 def _number(context: Context) -> int:

@@ -1,6 +1,7 @@
 """The reference engine is the app, device by device; every other engine is held against it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from homebody_client.flower_app import build_client_app
 from homebody_client.host import Host
+from homebody_client.training import shard_contribution
 from homebody_models.zoo import ModelSpec
 from homebody_privacy import messages
 from homebody_privacy.config import PrivacyConfig
@@ -18,6 +20,7 @@ from homebody_privacy.lattice import Lattice
 from homebody_privacy.messages import Invitation
 from homebody_simulation.cohort.engine import Status
 from homebody_simulation.cohort.reference import ReferenceEngine
+from homebody_simulation.cohort.shard import CohortShard
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.grid import CohortGrid, app_cohort
 
@@ -115,3 +118,14 @@ def test_devices_that_add_nothing_are_marked_and_counted(
     fine = ReferenceEngine(host).run(parameters, np.arange(3), 1)
     assert fine.status.tolist() == [Status.OK] * 3
     assert fine.each is None
+
+
+def test_an_engine_trains_no_device_of_another_node(
+    host: Host, parameters: np.ndarray[tuple[int], np.dtype[np.float32]]
+) -> None:
+    shard = CohortShard(host, ReferenceEngine(host))  # it sees everybody
+    node = replace(host, devices=range(0, DEVICES, 2), engine=shard)
+    own = shard_contribution(node, [0, 2], parameters, 1)
+    assert own.tolist() == shard_contribution(host, [0, 2], parameters, 1).tolist()
+    with pytest.raises(ValueError, match="not hosted"):
+        shard_contribution(node, [0, 1], parameters, 1)

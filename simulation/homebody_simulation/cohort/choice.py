@@ -24,6 +24,9 @@ FEW_ANSWERS: Final = 20_000
 """Answers of devices in a run, below which ``auto`` compiles nothing."""
 
 
+_EXTRAS: Final = {"numba": "simulation", "torch": "simulation", "triton": "gpu"}
+
+
 def answers(spec: RunSpec) -> int:
     """Return how many times a device is expected to answer in a run: rounds, and all else."""
     everybody = len(spec.statistics) + sum(len(spec.figure_rounds(one)) for one in spec.metrics)
@@ -74,7 +77,7 @@ def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
     if not _installed(name):
         raise MissingExtraError(
             f"--engine {name} needs {name}",
-            fix=f"pip install {name}, or leave --engine out",
+            fix=f'pip install "homebody[{_EXTRAS[name]}]", or leave --engine out',
         )
     kernel = _find(name, host.model)
     if kernel is None:

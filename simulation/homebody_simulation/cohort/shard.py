@@ -1,6 +1,6 @@
 """What a simulated node answers with: an engine for rounds, statistics and figures of its shard."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,10 +10,31 @@ from homebody_client.shard_engine import Devices, Integers, Parameters
 from homebody_client.statistic import statistic_of
 from homebody_models.device_metrics import figure_names
 from homebody_privacy.messages import StatisticName
+from homebody_simulation.cohort.choice import engine_of
 from homebody_simulation.cohort.engine import Engine
 from homebody_simulation.cohort.figures import figure_total
 from homebody_simulation.cohort.kernel_engine import KernelEngine
+from homebody_simulation.cohort.reference import ReferenceEngine
 from homebody_simulation.cohort.statistics import statistic_total
+from homebody_simulation.request import EngineName
+
+
+def with_engine(host: Host, name: EngineName, *, answers: int, threads: int | None) -> Host:
+    """Give a host the engine of a run; none where its devices answer one after another.
+
+    Args:
+        host: What the devices hold, and the config in force.
+        name: Which engine; ``auto`` chooses.
+        answers: Answers of devices in the whole run.
+        threads: Threads to use; None for one a processor.
+
+    Raises:
+        HomebodyError: As ``engine_of`` raises it.
+    """
+    engine = engine_of(host, name, answers=answers, threads=threads)
+    if isinstance(engine, ReferenceEngine):
+        return host
+    return replace(host, engine=CohortShard(host, engine))
 
 
 @dataclass(frozen=True, slots=True)
