@@ -1,0 +1,1 @@
+"""The evidence pack of a run: what a reviewer reads, signs and keeps."""
