@@ -40,8 +40,11 @@ _GROUPS = (
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_simulation.deploy_cli", "train"),
     ("homebody_client.cli", "recommend"),
+    ("homebody_privacy.commands.approve_cli", "approve"),
+    ("homebody_privacy.commands.approve_cli", "waive"),
 )
 _NESTED = (
+    ("homebody_privacy.commands.keys_cli", "keys"),
     ("homebody_client.device_cli", "device"),
     ("homebody_client.commands.schema_cli", "export"),
     ("homebody_server.fleet.cli", "fleet"),

@@ -1,0 +1,1 @@
+"""Commands about a config: thin shells over what the package can say of it."""
