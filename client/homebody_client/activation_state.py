@@ -1,9 +1,10 @@
 """What a device records of the models and catalogs it uses, and what it found at its start."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic, Literal, Self, TypeVar
 
+from homebody_client.light_dataclass import dataclass
 from homebody_models.bundle import ModelBundle
 from homebody_models.catalog import ItemCatalog
 from homebody_privacy.errors import IntegrityError

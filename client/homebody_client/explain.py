@@ -1,8 +1,10 @@
 """Reasons in words, made on the device from the history that stays there."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from homebody_client.light_dataclass import dataclass
 
 BECAUSE: Final = "because"
 AGAIN: Final = "again"

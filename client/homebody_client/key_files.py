@@ -6,7 +6,7 @@ some tenths of a second, once at each start.
 
 import importlib
 import json
-import secrets
+import os
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -126,7 +126,7 @@ class PassphraseKeyStore:
         folder: Path,
         passphrase: str,
         *,
-        random: Callable[[int], bytes] = secrets.token_bytes,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Keep the pass phrase; nothing is derived yet."""
         if not passphrase:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Final, Protocol, TypeVar, cast
 
 from homebody_client.activation import BundleHome, CatalogHome
 from homebody_client.activation_state import Active, Kind, State
+from homebody_client.light_dataclass import dataclass
 from homebody_client.vault import Json, Vault
 from homebody_models.bundle import BundleError, ModelBundle, Trust, open_bundle
 from homebody_models.catalog import CatalogError, ItemCatalog, open_catalog

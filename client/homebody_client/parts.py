@@ -6,7 +6,7 @@ It can still show the list for all, and it can be erased and begun anew.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -16,6 +16,7 @@ from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.egress import EgressLog
 from homebody_client.consent.gates import Gates
 from homebody_client.keystores import KeyStore, best_key_store
+from homebody_client.light_dataclass import dataclass
 from homebody_client.profile import Profile
 from homebody_client.shut_book import ShutBook
 from homebody_client.store import Store

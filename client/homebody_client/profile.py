@@ -14,12 +14,12 @@ would be wrong.
 
 import fcntl
 import os
-import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final, Self
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.durable import sync_folder, write_durably
 from homebody_privacy.environment import state_folder
 from homebody_privacy.errors import InvalidFileError, UsageError
@@ -149,7 +149,7 @@ def _take(lock: int, folder: Path, patience_s: float) -> None:
 def _identity(folder: Path) -> str:
     file = folder / _ID
     if not file.exists():
-        write_durably(file, secrets.token_hex(_ID_BYTES).encode(), mode=0o600)
+        write_durably(file, os.urandom(_ID_BYTES).hex().encode(), mode=0o600)
         sync_folder(folder.parent)
     text = file.read_bytes().decode("ascii", "replace").strip()
     if len(text) != 2 * _ID_BYTES or not _HEX.issuperset(text):

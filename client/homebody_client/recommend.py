@@ -1,12 +1,13 @@
 """Rank on the device: a verified model and the person's own history, no network."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, overload
 
 import numpy as np
 
 from homebody_client.explain import Reason, reason_for
+from homebody_client.light_dataclass import dataclass
 from homebody_models.bundle import ModelBundle
 from homebody_models.ranking import HIDE
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Final, Self
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 from homebody_client.bundles import read_public_key, trust_key
 from homebody_client.keystores import KeyStore
 from homebody_client.library import Library, Shelved
+from homebody_client.light_dataclass import dataclass
 from homebody_client.parts import Parts, open_parts
 from homebody_client.profile import Profile
 from homebody_client.serving.list_maker import ListMaker

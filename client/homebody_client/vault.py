@@ -20,7 +20,7 @@ of the vault opens nothing, provided that the key store keeps no older state of 
 """
 
 import json
-import secrets
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -76,7 +76,7 @@ class Vault:
 
     @classmethod
     def open(
-        cls, file: Path, keys: KeyStore, *, random: Callable[[int], bytes] = secrets.token_bytes
+        cls, file: Path, keys: KeyStore, *, random: Callable[[int], bytes] = os.urandom
     ) -> Self:
         """Open a vault, made at the first use.
 

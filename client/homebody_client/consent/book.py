@@ -5,7 +5,7 @@ change raises the counter and lets ``prune`` delete what is no longer covered. N
 a network; the clock, the lock and the randomness are given.
 """
 
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +73,7 @@ class ConsentBook:
         receipts: Path,
         lock: RLock,
         now: Callable[[], float],
-        random: Callable[[int], bytes] = secrets.token_bytes,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> Self:
         """Open the book, finish what a crash interrupted, and close what is due.
 

@@ -13,10 +13,11 @@ send     the ticket is fresh, the charge is on disk, the egress log  nothing lea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.store import Store, StoredRow, Value, overdue
 from homebody_privacy.consent import Closed, all_required, closed, why
 from homebody_privacy.consent_terms import GroupTerms
@@ -29,7 +30,9 @@ from .prune import is_fresh
 from .state import BookState
 from .tickets import Ticket
 from .wipe import wipe
-from .wire import Leave
+
+if TYPE_CHECKING:  # a device that only ranks tells no server
+    from .wire import Leave
 
 T = TypeVar("T")
 
@@ -256,7 +259,7 @@ class Gates:
             log("")
             deliver(payload)
 
-    def leave(self, notice: Leave, *, deliver: Callable[[bytes], None]) -> None:
+    def leave(self, notice: "Leave", *, deliver: Callable[[bytes], None]) -> None:
         """Tell a server that this device no longer takes part; it needs no yes.
 
         Args:

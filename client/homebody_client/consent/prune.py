@@ -6,11 +6,12 @@ deleted, and keys that nothing needs are destroyed. It can be run at any time, a
 crash at any point of it.
 """
 
-import secrets
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.store import Store
 from homebody_client.vault import Vault
 from homebody_privacy.consent import GRACE_STATES, Closed, Decision, Situation, why
@@ -81,7 +82,7 @@ class Pruner:
 
     vault: Vault = field(repr=False)
     store: Store | None = field(repr=False)
-    random: Callable[[int], bytes] = field(default=secrets.token_bytes, repr=False)
+    random: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
     def prune(
         self, state: BookState, situation: Situation, changed: frozenset[str] = frozenset()

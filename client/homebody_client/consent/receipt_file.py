@@ -16,10 +16,11 @@ anything else follows                       ``IntegrityError``: no crash leaves 
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.consent import OPEN_STATES
 from homebody_privacy.durable import sync_folder
 from homebody_privacy.errors import IntegrityError

@@ -5,10 +5,11 @@ backup of the profile; it holds no behaviour data and outlives every erasure.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.consent import OPEN_STATES, Decision
 from homebody_privacy.consent_terms import ConsentTerms
 from homebody_privacy.receipts import NO_CHAIN, ChainEnd, ConsentReceipt

@@ -7,9 +7,11 @@ every one of them is still that decision and every pair is open.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Self
+
+from homebody_client.light_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ what was withdrawn or revoked is erased at once, what expired or was invalidated
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.consent import (
     GRACE_STATES,
     STRICT_SENSITIVITIES,

@@ -5,9 +5,10 @@ The counter of changes stays on the device: it would tell how often a person cha
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Self
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.consent import why_purpose
 from homebody_privacy.errors import IntegrityError
 from homebody_privacy.receipts import canonical, commitment

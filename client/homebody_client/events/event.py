@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
+
+from homebody_client.light_dataclass import dataclass
 
 SOURCES: Final = ("app", "web", "crm", "tickets", "api")
 """Where an event can come from."""

@@ -13,12 +13,12 @@ cart                  a category that lies in the cart already is lowered: compl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.serving.evidence import Evidence, Moment
 
 SESSION: Final = 1.5

@@ -5,12 +5,13 @@ is known less its entry. That is what makes reasons exact.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.serving.interactions import CHOICES, INTEREST, OPINIONS, VIEWS, Interaction
 from homebody_client.serving.query import Query
 from homebody_client.serving.shelf import Shelf

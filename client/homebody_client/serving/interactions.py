@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Final
+
+from homebody_client.light_dataclass import dataclass
 
 Value = str | int | float | bool | None
 """What a field of a stored row can hold."""

@@ -7,10 +7,11 @@ was seen, not the cart (but what lies in it is not shown), no rule that asks for
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from homebody_client.explain import EXPLORE, RULE, Reason
+from homebody_client.light_dataclass import dataclass
 from homebody_client.recommend import (
     NO_HISTORY,
     UNKNOWN_HISTORY,

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Literal
+
+from homebody_client.light_dataclass import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

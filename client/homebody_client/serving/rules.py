@@ -5,9 +5,10 @@ there. The same rules make a control arm: the list for all, with the rules appli
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Self
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.errors import InvalidFileError
 
 _MOST_RULES: Final = 1_000

@@ -1,11 +1,12 @@
 """The score of everything that can be listed, for one call: a sum of public and personal parts."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.serving.adaptation import added
 from homebody_client.serving.evidence import Evidence
 from homebody_client.serving.rules import Outcome

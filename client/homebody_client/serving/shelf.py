@@ -7,12 +7,13 @@ catalog the list of ids the app gives.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from homebody_client.light_dataclass import dataclass
 from homebody_client.serving.sensitive import (
     SENSITIVE_TOPICS,
     sensitive_categories,

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from homebody_client.light_dataclass import dataclass
 from homebody_privacy.errors import PolicyViolationError, UsageError
 
 PRICING: Final = "pricing"

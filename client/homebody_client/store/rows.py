@@ -9,8 +9,10 @@ import hmac
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeAlias
+
+from homebody_client.light_dataclass import dataclass
 
 from .database import Database
 from .known import KnownTags

@@ -4,7 +4,7 @@ AES-256-GCM with a random nonce of 96 bits. What a piece is and where it stands 
 associated data: a row that is moved to another number, feature or table does not open.
 """
 
-import secrets
+import os
 from functools import lru_cache
 from typing import Final
 
@@ -32,7 +32,7 @@ class Box:
 
     def seal(self, content: bytes, *place: str | int) -> bytes:
         """Encrypt a piece for one place, such as ``"row", feature, seq``."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, content, _bound(place))
 
     def open(self, sealed: object, *place: str | int) -> bytes | None:
