@@ -1,10 +1,12 @@
 """What all tests share: no deadlines, a state folder, and the repository's config, changed."""
 
-import re
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomli_w
 from hypothesis import settings
 
 from homebody_privacy.environment import STATE
@@ -26,9 +28,9 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-_PREMISES: dict[str, dict[str, object]] = {
-    "gaussian": {"sampling": "poisson", "amplification": "true", "min_separation": 1},
-    "blt": {"sampling": "none", "amplification": "false"},
+_PREMISES: dict[str, dict[str, Any]] = {
+    "gaussian": {"sampling": "poisson", "amplification": True, "min_separation": 1},
+    "blt": {"sampling": "none", "amplification": False},
 }
 
 
@@ -40,18 +42,44 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteConfig:
     the premises of the mechanism filled in.
     """
 
-    def write(*, more: str = "", mechanism: str = "gaussian", **fields: object) -> Path:
-        text, _, _ = (_ROOT / "privacy.toml").read_text("utf-8").partition("\n[metrics.")
-        values = {"mechanism": mechanism, **_PREMISES[mechanism], **fields}
+    def write(*, more: str = "", mechanism: str = "gaussian", **fields: Any) -> Path:  # noqa: ANN401 - TOML values
+        values = tomllib.loads((_ROOT / "privacy.toml").read_text("utf-8"))
+        del values["metrics"], values["statistics"], values["aggregation"]["report_goal"]
+        own = {"mechanism": mechanism, **_PREMISES[mechanism], **fields}
         if mechanism == "gaussian":
-            values = {"max_rounds_per_device": fields.get("rounds", 20), **values}
-        for name, value in values.items():
-            words = name in ("mechanism", "sampling", "budget_scope", "tuning_data")
-            shown = f'"{value}"' if words else str(value)
-            text, times = re.subn(rf"(?m)^{name} = [^#\n]*", f"{name} = {shown}  ", text)
-            assert times == 1, f"privacy.toml has no field {name}"
+            own = {"max_rounds_per_device": fields.get("rounds", 20), **own}
+        elif "rounds" in own or "min_separation" in own:  # no cap beyond what fits
+            rounds, apart = own.get("rounds", 20), own.get("min_separation", 5)
+            own = {"max_rounds_per_device": min(4, -(-rounds // apart)), **own}
+        assert own.keys() <= values["dp"].keys(), f"privacy.toml lacks {own.keys()}"
+        values["dp"] |= own
+        _merge(values, tomllib.loads(f"[dp]\n{more}"))
+        _say_the_rest(values)
         file = tmp_path_factory.mktemp("config") / "privacy.toml"
-        file.write_text(f"{text}\n{more}", "utf-8")
+        file.write_text(tomli_w.dumps(values), "utf-8")
         return file
 
     return write
+
+
+def _merge(values: dict[str, Any], more: dict[str, Any]) -> None:
+    """Put fields into tables that are there, and add tables that are not."""
+    for name, value in more.items():
+        if isinstance(value, dict) and isinstance(values.get(name), dict):
+            _merge(values[name], value)
+        else:
+            values[name] = value
+
+
+def _say_the_rest(values: dict[str, Any]) -> None:
+    """Fill in what every table must say and a test has no reason to."""
+    for purpose in values["purposes"].values():
+        purpose.setdefault("fides_use", "analytics.reporting")
+        purpose.setdefault("dpv_purpose", "dpv:ServiceOptimisation")
+    for group in values["features"].values():
+        group.setdefault("fides_category", "user.behavior")
+        group.setdefault("dpv_category", "pd:Preference")
+        group.setdefault("sensitivity", "ordinary")
+        group.setdefault("max_rows", 1000)
+    if "record" in values["dp"]:
+        values["dp"]["record"].setdefault("enabled", False)

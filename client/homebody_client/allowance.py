@@ -7,7 +7,8 @@ decides nothing but the run's name.
 from homebody_privacy.adaptive_clip import AdaptiveClip
 from homebody_privacy.blt import charged_sensitivity, fine_bits
 from homebody_privacy.charges import GaussianReleases, PoissonRounds
-from homebody_privacy.config import Metric, PrivacyConfig
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.config_sections import Metric
 from homebody_privacy.errors import PolicyViolationError
 from homebody_privacy.messages import StatisticName
 from homebody_privacy.protection import Protection

@@ -5,113 +5,34 @@ docstring. What cannot be switched off is not a field. The digest is the SHA-256
 JSON with defaults filled in. The promise itself, ``[dp]``, is ``protection``'s.
 """
 
-import hashlib
 import math
 import tomllib
-from collections.abc import Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Any, Literal, Self
 
-import rfc8785
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from .consent_config import Consent, Text
+from .config_digest import config_digest
+from .config_sections import (
+    Activity,
+    Aggregation,
+    ApprovalTerms,
+    FeatureGroup,
+    LedgerTerms,
+    Metric,
+    Purpose,
+    Release,
+    Retention,
+    Rights,
+    Transparency,
+    Transport,
+)
+from .consent_config import Consent
 from .consent_terms import ConsentTerms, GroupTerms, PurposeTerms
 from .errors import InfeasibleError, InvalidFileError, PolicyViolationError
-from .protection import STRICT, Name, Names, Protection, Recipe
+from .premises import require_premises
+from .protection import STRICT, Name, Protection, Recipe
 from .statistics_config import Statistics
-
-_LEAVING: Final = "training"  # the purpose every update is sent under
-
-Exclusion = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:.+$")]
-
-
-class Activity(BaseModel):
-    """Who processes, and for what."""
-
-    model_config = STRICT
-
-    name: Text
-    """What people know it as."""
-    controller: Text
-    """Who decides, with legal form."""
-    contact: Text
-    """Where people write to."""
-    policy_version: int = Field(default=1, ge=1)
-    """Version of the notice; a higher one makes every device ask again."""
-
-
-class Purpose(BaseModel):
-    """One use of data: one switch, off until the person turns it on."""
-
-    model_config = STRICT
-
-    title: Text
-    """What the person reads beside the switch."""
-    leaves_device: bool
-    """Whether anything computed from the data is sent."""
-    requires: Names = ()
-    """Purposes that must be on too."""
-
-
-class FeatureGroup(BaseModel):
-    """Data that is allowed or refused together."""
-
-    model_config = STRICT
-
-    fields: Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
-    """What is kept of each event."""
-    events: Names = ()
-    """Kinds of event that belong to the group; by default every kind that has one of the fields."""
-    allow: Names
-    """Purposes that may read it: the matrix."""
-    ttl_days: int = Field(ge=1)
-    """Days a row stays on the device."""
-    max_rows: int = Field(default=1_000, ge=1)
-    """Most rows a device keeps; the oldest go first."""
-    exclude: Annotated[tuple[Exclusion, ...], Field(strict=False)] = ()
-    """``field:value`` pairs; an event that holds one is never kept."""
-    sensitivity: Literal["ordinary", "elevated", "special", "criminal"] = "ordinary"
-    """Special: GDPR Art. 9; criminal: Art. 10. Neither may feed a purpose that leaves."""
-    risk_ref: str = ""
-    """Entry of the impact assessment that covers it."""
-    user_editable: bool = True
-    """Whether the person may correct a row (GDPR Art. 16)."""
-
-
-class Metric(BaseModel):
-    """A figure about people that may be released; what is not listed cannot be sent."""
-
-    model_config = STRICT
-
-    purpose: Name
-    """The switch it is sent under; it must leave the device."""
-    features: Names
-    """Feature groups it reads; each must allow the purpose."""
-    noise_multiplier: float = Field(gt=0)
-    """Noise on the sum over all devices, each of which adds a vector of norm at most 1."""
-    releases_per_run: int = Field(ge=1)
-    """How often in a run, at most once a round, and once before the first of a run that starts
-    from statistics; all are charged."""
-
-
-class Aggregation(BaseModel):
-    """How the replies of a round are put together."""
-
-    model_config = STRICT
-
-    secagg: bool = True
-    """Whether replies are summed by secure aggregation: a deployment must, a simulation may."""
-    max_dropout: float = Field(default=0.3, ge=0, lt=1)
-    """Share of the nodes of a secure sum that may vanish without making it void."""
-    max_corrupt: float = Field(default=0.1, ge=0, lt=1)
-    """Share of them that may work against the others, together with the server."""
-    min_nodes: int = Field(default=3, ge=3)
-    """Nodes a secure sum needs; with fewer it is void: a sum of one or two is no secret."""
-    report_goal: int | None = Field(default=None, ge=1)
-    """Replies a round needs; with fewer it is void. By default none. Not with ``gaussian``: a
-    decision that depends on the secret number of devices would be a release."""
 
 
 class PrivacyConfig(BaseModel):
@@ -129,43 +50,30 @@ class PrivacyConfig(BaseModel):
     """The switches by name; ``training`` is one of them."""
     features: dict[Name, FeatureGroup]
     """The data by name."""
+    consent: Consent
+    """How long an answer holds."""
     dp: Protection
     """The promise to one user."""
     statistics: Statistics | None = None
     """One-shot sums a run starts from; by default none, and a run has rounds alone."""
     metrics: dict[Name, Metric] = Field(default_factory=dict)
     """Figures about people that may be released, by name; by default none."""
-    consent: Consent = Field(default_factory=Consent)
-    """How long an answer holds; by default as ``[consent]`` says."""
-    aggregation: Aggregation = Field(default_factory=Aggregation)
-    """How replies are put together; by default by secure aggregation, without a goal."""
-
-    @model_validator(mode="after")
-    def _refuse_unknown_purposes(self) -> Self:
-        for name, purpose in self.purposes.items():
-            _check_known(f"purposes.{name}.requires", purpose.requires, self.purposes)
-        for name, group in self.features.items():
-            _check_known(f"features.{name}.allow", group.allow, self.purposes)
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_circles(self) -> Self:
-        graph = {name: purpose.requires for name, purpose in self.purposes.items()}
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            circle = " -> ".join(error.args[1])
-            raise ValueError(f"purposes.*.requires goes in a circle: {circle}") from error
-        return self
-
-    @model_validator(mode="after")
-    def _require_training(self) -> Self:
-        training = self.purposes.get(_LEAVING)
-        if training is None:
-            raise ValueError(f"purposes.{_LEAVING} is missing: updates are sent under it")
-        if not training.leaves_device:
-            raise ValueError(f"purposes.{_LEAVING}.leaves_device must be true: updates are sent")
-        return self
+    aggregation: Aggregation
+    """How replies are put together."""
+    transport: Transport
+    """What everything travels in."""
+    release: Release
+    """What must hold before something is given out."""
+    retention: Retention
+    """What the server keeps."""
+    rights: Rights
+    """What a withdrawal does to a trained model."""
+    transparency: Transparency
+    """What people are told of the ranking."""
+    ledger: LedgerTerms
+    """How the ledger is signed."""
+    approval: ApprovalTerms
+    """Who is asked before anything runs."""
 
     @model_validator(mode="after")
     def _refuse_metrics_nobody_allowed(self) -> Self:
@@ -212,15 +120,8 @@ class PrivacyConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _refuse_a_goal_for_secret_cohorts(self) -> Self:
-        if self.aggregation.report_goal is None:
-            return self
-        if self.dp.mechanism == "gaussian":
-            raise ValueError(
-                "aggregation.report_goal needs dp.mechanism = blt: with gaussian no decision may "
-                "depend on how many came"
-            )
-        if self.aggregation.report_goal > self.dp.cohort_size:
+    def _refuse_a_goal_nobody_can_meet(self) -> Self:
+        if (self.aggregation.report_goal or 0) > self.dp.cohort_size:
             raise ValueError("aggregation.report_goal must be at most dp.cohort_size")
         return self
 
@@ -231,7 +132,23 @@ class PrivacyConfig(BaseModel):
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
-        """Read and check a file.
+        """Read and check a file that is to run.
+
+        Args:
+            path: TOML file.
+
+        Raises:
+            InvalidFileError: As ``read``.
+            PolicyViolationError: If a premise of its figures is broken (``premises``): nothing may
+                run under it, in a simulation neither.
+        """
+        config = cls.read(path)
+        require_premises(config, str(path))
+        return config
+
+    @classmethod
+    def read(cls, path: Path | str) -> Self:
+        """Read a file that is to be looked at: by its schema alone.
 
         Args:
             path: TOML file.
@@ -260,22 +177,24 @@ class PrivacyConfig(BaseModel):
 
     def consent_terms(self) -> ConsentTerms:
         """Return what a device needs of this file to keep consent."""
-        rules = self.consent.model_dump(exclude={"notices"})
+        rules = self.consent.model_dump(exclude={"notices", "server_copy"})
         return ConsentTerms(
             config_sha256=self.digest(),
             revision=self.revision,
             policy_version=self.activity.policy_version,
-            purposes={n: PurposeTerms(**dict(p)) for n, p in self.purposes.items()},
-            groups={n: GroupTerms(**dict(g)) for n, g in self.features.items()},
+            purposes={n: PurposeTerms(**_of(PurposeTerms, p)) for n, p in self.purposes.items()},
+            groups={n: GroupTerms(**_of(GroupTerms, g)) for n, g in self.features.items()},
             notices={language: n.sha256 for language, n in self.consent.notices.items()},
             **rules,
         )
 
     def digest(self) -> str:
-        """Return the SHA-256 of the RFC 8785 JSON with defaults filled in, as hex."""
-        return hashlib.sha256(
-            rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
-        ).hexdigest()
+        """Return the SHA-256 of the file's canonical JSON, as hex (``config_digest``)."""
+        return config_digest(self)
+
+
+def _of(terms: type[PurposeTerms | GroupTerms], value: BaseModel) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in terms.__slots__}
 
 
 def check_population(config: PrivacyConfig, population: int) -> None:
@@ -323,12 +242,6 @@ def _check_separation(config: PrivacyConfig, population: int) -> None:
             f"that join at most {dp.max_rounds_per_device} rounds each can fill",
             fix=f"set dp.max_rounds_per_device to at least {least}, or ask for fewer rounds",
         )
-
-
-def _check_known(field: str, names: tuple[str, ...], purposes: Mapping[str, Purpose]) -> None:
-    unknown = sorted(set(names) - set(purposes))
-    if unknown:
-        raise ValueError(f"{field} names {', '.join(unknown)}, which is no purpose of this file")
 
 
 def _field(location: tuple[int | str, ...]) -> str:

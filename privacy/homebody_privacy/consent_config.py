@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from .protection import STRICT
-
-Text = Annotated[str, Field(min_length=1)]
+from .protection import STRICT, Text
 
 
 class Notice(BaseModel):
@@ -25,26 +23,25 @@ class Consent(BaseModel):
 
     model_config = STRICT
 
-    expiry_days: int = Field(default=365, ge=1)
+    expiry_days: int = Field(ge=1)
     """Days a yes holds."""
-    grace_days: int = Field(default=14, ge=0, le=30)
+    grace_days: int = Field(ge=0)
     """Days that data waits, shut, for a new yes after an expiry."""
-    refusal_days: int = Field(default=180, ge=1)
+    refusal_days: int = Field(ge=1)
     """Days a no is kept without asking again."""
-    reach_back: bool = False
+    reach_back: bool
     """Whether a yes covers rows older than itself."""
-    withdraw_max_seconds: int = Field(default=1, ge=1)
+    withdraw_max_seconds: int = Field(ge=1)
     """Bound on the time a withdrawal takes, erasure on disk included."""
-    receipts_years: int = Field(default=3, ge=1)
+    server_copy: Literal["none", "commitment"]
+    """What the server has of a receipt: nothing, or a keyed hash that tells nobody who."""
+    receipts_years: int = Field(ge=1)
     """Years receipts are kept after the last event."""
-    honour_gpc: bool = True
+    honour_gpc: bool
     """Whether Global Privacy Control closes purposes that leave the device."""
-    signals: Annotated[tuple[Literal["sec_gpc", "os_setting"], ...], Field(strict=False)] = (
-        "sec_gpc",
-        "os_setting",
-    )
+    signals: Annotated[tuple[Literal["sec_gpc", "os_setting"], ...], Field(strict=False)]
     """Opt-out signals the device looks at."""
-    min_age: int = Field(default=16, ge=13)
+    min_age: int = Field(ge=0)
     """Under it, and where the age is not known, purposes that leave are locked."""
     notices: dict[Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")], Notice] = Field(
         default_factory=dict

@@ -1,11 +1,11 @@
 """``[dp]`` of ``privacy.toml``: the promise to one user, and what keeps it."""
 
-import math
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .blt import BltParameters, Participation
+from .config_digest import LATER
 
 STRICT: Final = ConfigDict(
     strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -14,6 +14,7 @@ STRICT: Final = ConfigDict(
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]  # TOML has lists, not tuples
+Text = Annotated[str, Field(min_length=1)]
 Numbers = Annotated[tuple[float, ...], Field(strict=False)]
 
 Mechanism = Literal["blt", "gaussian"]
@@ -27,15 +28,15 @@ class RecordLevel(BaseModel):
 
     model_config = STRICT
 
-    enabled: bool = False
-    """Whether local training uses it; by default not."""
+    enabled: bool
+    """Whether local training uses it."""
     max_grad_norm: float = Field(gt=0)
     """L2 bound of one record's gradient."""
     noise_multiplier: float = Field(gt=0)
     """Noise on the sum of gradients / max_grad_norm."""
-    sampling_rate: float = Field(gt=0, le=1)
-    """Probability that a record is in a step's batch."""
-    steps: int = Field(ge=1)
+    sampling_rate: Annotated[float, LATER] = Field(default=1.0, gt=0, le=1)
+    """Probability that a record is in a step's batch; 1, by default, is every record."""
+    steps: Annotated[int, LATER] = Field(default=1, ge=1)
     """Optimizer steps in one round."""
     delta: float = Field(gt=0, lt=1)
     """Failure chance of this promise."""
@@ -53,13 +54,13 @@ class Correlation(BaseModel):
     omega: Numbers
     """Weight of each buffer, above 0, sum at most 1."""
 
-    @model_validator(mode="after")
-    def _refuse_what_has_no_sensitivity(self) -> Self:
-        self.parameters()
-        return self
-
     def parameters(self) -> BltParameters:
-        """Return the strategy."""
+        """Return the strategy.
+
+        Raises:
+            ValueError: If it is none whose sensitivity is known: a share outside (0, 1), a weight
+                that is not above 0, or weights that sum to more than 1.
+        """
         return BltParameters(theta=self.theta, omega=self.omega)
 
 
@@ -68,13 +69,14 @@ class Protection(BaseModel):
 
     model_config = STRICT
 
-    unit: Literal["user"]
-    """All data of one device."""
-    adjacency: Literal["zero_out"]
-    """Two worlds differ in one device, whose contribution becomes zero."""
-    mechanism: Mechanism
+    unit: Literal["user", "record"]
+    """``user``: all data of one device. Nothing runs under another unit."""
+    adjacency: Literal["zero_out", "add_remove", "replace_one"]
+    """``zero_out``: two worlds differ in one device, whose contribution becomes zero. Nothing runs
+    under another."""
+    mechanism: Literal["blt", "gaussian", "none"]
     """``blt``: correlated noise, nothing assumed about who comes. ``gaussian``: independent noise
-    on secret Poisson cohorts."""
+    on secret Poisson cohorts. Nothing runs under ``none``."""
     accountant: Literal["pld"]
     """The reference; the limit-theorem accountant ("gdp") reports less than the truth."""
     sampling: Literal["poisson", "none"]
@@ -85,10 +87,12 @@ class Protection(BaseModel):
     without it is printed beside it."""
     clip_norm: float = Field(ge=1e-200)
     """L2 bound of one device's update, in model units; where it adapts, the first one."""
-    adaptive_clip: bool = False
+    adaptive_clip: bool
     """Whether the clip norm follows the median of the updates' norms, by a count that is noised
-    and charged; with ``gaussian`` only, by default not."""
-    lattice_bits: int = Field(default=16, ge=16, le=20)
+    and charged; with ``gaussian`` only."""
+    noise_by: Literal["server", "devices"]
+    """Who adds the noise; devices do not yet, and nothing runs that says so."""
+    lattice_bits: Annotated[int, LATER] = Field(default=16, ge=16, le=20)
     """Binary digits of the clip norm: step = clip_norm / 2**lattice_bits; by default 16."""
     rounds: int = Field(ge=1)
     """Rounds of one run, fixed in advance."""
@@ -114,6 +118,8 @@ class Protection(BaseModel):
     """What the settings were tuned on; on private data each run of it is charged."""
     tuning_runs: int = Field(ge=0)
     """How many tuning runs there were that are in no ledger."""
+    pretraining: Text
+    """Source and licence of what the model started from; ``none`` for nothing."""
     noise_multiplier: float | None = Field(default=None, gt=0)
     """Noise on the sum / clip norm; with ``blt`` before it is correlated. By default the least
     that keeps a run to the epsilon it asks for; a run fixes it in its own file."""
@@ -131,36 +137,21 @@ class Protection(BaseModel):
             max_rounds=self.max_rounds_per_device,
         )
 
-    @model_validator(mode="after")
-    def _refuse_premises_of_the_other_mechanism(self) -> Self:
-        gaussian = self.mechanism == "gaussian"
-        if (self.sampling == "poisson") != gaussian or self.amplification != gaussian:
-            raise ValueError(
-                'mechanism "gaussian" needs sampling = "poisson" and amplification = true; '
-                'mechanism "blt" needs sampling = "none" and amplification = false: it takes no '
-                "credit for who comes"
-            )
-        if gaussian and (self.min_separation, self.max_rounds_per_device) != (1, self.rounds):
-            raise ValueError(
-                'mechanism "gaussian" needs min_separation = 1 and max_rounds_per_device = rounds: '
-                "a device that stays away because it came before is not drawn by a coin"
-            )
-        if self.blt is not None and gaussian:
-            raise ValueError('blt is the strategy of mechanism "blt"')
-        if self.min_separation > self.rounds:
-            raise ValueError("min_separation must be at most rounds")
-        return self
+    @property
+    def noise(self) -> Mechanism:
+        """The mechanism, of a config that may run.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.mechanism == "none":
+            raise ValueError("no noise is added: nothing may run")
+        return self.mechanism
 
     @model_validator(mode="after")
-    def _refuse_a_binding_cap(self) -> Self:
+    def _refuse_a_cap_below_the_cohort(self) -> Self:
         if self.cohort_cap < self.cohort_size:
             raise ValueError("cohort_cap must be at least cohort_size")
-        least = self.cohort_size + 5.0 * math.sqrt(self.cohort_size)
-        if self.mechanism == "gaussian" and self.cohort_cap < least:
-            raise ValueError(
-                f"cohort_cap must be at least {math.ceil(least)} = cohort_size + 5 * "
-                "sqrt(cohort_size): a cap that often binds costs most of the amplification"
-            )
         return self
 
     @model_validator(mode="after")
@@ -169,18 +160,5 @@ class Protection(BaseModel):
             raise ValueError(
                 "cohort_cap * 2**lattice_bits must stay below 2**31, so that a sum fits 32 bits: "
                 "lower one of them"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_an_uncharged_choice(self) -> Self:
-        if self.adaptive_clip and self.mechanism == "blt":
-            raise ValueError(
-                "adaptive_clip needs mechanism gaussian: correlated noise cancels over rounds of "
-                "one clip norm only"
-            )
-        if self.tuning_data == "private" and self.tuning_runs == 0:
-            raise ValueError(
-                'tuning_runs must say how many runs there were when tuning_data is "private"'
             )
         return self

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from .blt import BltParameters
 from .config import PrivacyConfig
 from .errors import PolicyViolationError
+from .premises import require_premises
 from .protection import Mechanism, Protection, Recipe
 
 
@@ -60,14 +61,13 @@ def variant(
         )
     if recipe == "statistics":
         mechanism = "blt"
-    mechanism, rounds = mechanism or dp.mechanism, rounds or dp.rounds
+    mechanism, rounds = mechanism or dp.noise, rounds or dp.rounds
     cohort_size = cohort_size or dp.cohort_size
     values = config.model_dump(by_alias=True)
     if (mechanism, rounds, cohort_size) != (dp.mechanism, dp.rounds, dp.cohort_size):
         asked = {"mechanism": mechanism, "rounds": rounds, "cohort_size": cohort_size}
         values["dp"] |= asked | _premises(dp, population, **asked)  # type: ignore[arg-type]
-        if mechanism == "gaussian":
-            values["aggregation"]["report_goal"] = None
+        values["aggregation"]["report_goal"] = _goal(config, mechanism, cohort_size)
     if recipe not in (None, config.recipe):
         _cook(values, recipe)
     values["metrics"] = {k: v for k, v in values["metrics"].items() if k not in without}
@@ -137,6 +137,14 @@ def _premises(
     }
 
 
+def _goal(config: PrivacyConfig, mechanism: Mechanism, cohort_size: int) -> int | None:
+    """Return the goal's share of another cohort: of secret cohorts there is none."""
+    goal = config.aggregation.report_goal
+    if goal is None or mechanism == "gaussian":
+        return None
+    return max(1, goal * cohort_size // config.dp.cohort_size)
+
+
 def _cook(values: dict[str, Any], recipe: Recipe | None) -> None:
     """Change a config's recipe in place: noise that another recipe's budget solved is taken out."""
     if recipe == "rounds":  # their own noise may stay: without statistics it costs less
@@ -163,4 +171,5 @@ def _checked(config: PrivacyConfig, values: dict[str, Any]) -> PrivacyConfig:
             f"the run that is asked for breaks a rule of privacy.toml: {reasons}",
             fix="ask for what the file allows, or change the file",
         ) from error
+    require_premises(changed, "the run that is asked for")
     return config if changed == config else changed

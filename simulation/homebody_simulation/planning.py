@@ -153,7 +153,7 @@ def _protected(
         learning_rate=learning_rate,
         server_optimizer="tensor-adam",
         config_digest=config.digest(),
-        mechanism=dp.mechanism,
+        mechanism=dp.noise,
         min_separation=dp.min_separation,
         max_rounds_per_device=dp.max_rounds_per_device,
         sensitivity=noise.sensitivity,

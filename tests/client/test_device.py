@@ -130,10 +130,10 @@ def test_a_config_no_device_could_keep_opens_nothing(
 ) -> None:
     text = shop.config.read_text("utf-8")
     first = 'fields = ["product_id", "category", "timestamp", "rating"]'
-    assert first in text
-    replaced = line if line.startswith("fields") else f"{first}\n{line}"
+    old = first if line.startswith("fields") else 'sensitivity = "ordinary"'
+    assert old in text
     config = tmp_path / "privacy.toml"
-    config.write_text(text.replace(first, replaced), "utf-8")
+    config.write_text(text.replace(old, line), "utf-8")
     with open_device(shop, tmp_path / "p", config=config) as device:
         assert problem in " ".join(device.problems)
         assert device.consent.matrix() == []

@@ -43,7 +43,11 @@ def wide(shop: DemoShop, tmp_path_factory: pytest.TempPathFactory) -> DemoShop:
 fields = ["query", "merchant", "amount", "timestamp", "session_id", "source"]
 events = ["search", "transaction"]
 allow = ["recommend"]
+fides_category = "user.behavior.search_history"
+dpv_category = "pd:Preference"
+sensitivity = "ordinary"
 ttl_days = 90
+max_rows = 100
 
 [consent]
 """

@@ -2,13 +2,16 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import rfc8785
 from pydantic import ValidationError
 
 from homebody_privacy.config import PrivacyConfig, check_population
+from homebody_privacy.config_digest import canonical
 from homebody_privacy.errors import InfeasibleError, InvalidFileError, PolicyViolationError
 
 Load = Callable[..., PrivacyConfig]
@@ -38,13 +41,7 @@ def test_a_config_in_order_loads_with_its_defaults(load: Load) -> None:
         ("delta = 1e-5", "delta = 0.0", "dp.delta"),
         ("delta = 1e-5", "delta = 1.0", "dp.delta"),
         ("clip_norm = 0.5", "clip_norm = 0.5\nlattice_bits = 15", "dp.lattice_bits"),
-        ('"user"', '"record"', "dp.unit"),
-        ('"zero_out"', '"replace_one"', "dp.adjacency"),
         ('"lifetime"', '"year"', "dp.budget_scope"),
-        ('allow = ["recommend", "training"]', 'allow = ["metrics"]', "features.ratings.allow"),
-        ('requires = ["recommend"]', 'requires = ["x"]', "purposes.training.requires"),
-        ('requires = ["recommend"]', 'requires = ["training"]', "purposes.*.requires"),
-        ("leaves_device = true", "leaves_device = false", "purposes.training.leaves_device"),
         ("ttl_days = 365", "ttl_days = 0", "features.ratings.ttl_days"),
         ("ttl_days = 365", "ttl_days = 2026-01-01", "features.ratings.ttl_days"),
         ('fields = ["item_id", "day", "stars"]', "fields = []", "features.ratings.fields"),
@@ -62,6 +59,35 @@ def test_a_broken_rule_is_refused_by_its_dotted_field(
     assert refusal.value.fix
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "field", "rule"),
+    [
+        ('"user"', '"record"', "dp.unit", "DP-003"),
+        ('"zero_out"', '"replace_one"', "dp.adjacency", "DP-012"),
+        ('noise_by = "server"', 'noise_by = "devices"', "dp.noise_by", "DP-009"),
+        ('mechanism = "gaussian"', 'mechanism = "none"', "dp.mechanism", "DP-001"),
+        ('allow = ["recommend", "training"]', 'allow = ["x"]', "features.ratings.allow", "FEA-001"),
+        ('requires = ["recommend"]', 'requires = ["x"]', "purposes.training.requires", "CON-013"),
+        ('requires = ["recommend"]', 'requires = ["training"]', "purposes.*.requires", "CON-014"),
+        (
+            "leaves_device = true",
+            "leaves_device = false",
+            "purposes.training.leaves_device",
+            "CON-013",
+        ),
+    ],
+)
+def test_a_broken_premise_can_be_read_and_never_run(
+    load: Load, tmp_path: Path, old: str, new: str, field: str, rule: str
+) -> None:
+    with pytest.raises(PolicyViolationError) as refusal:
+        load(old, new)
+    assert f": {field}: " in str(refusal.value)
+    assert f"[{rule}]" in str(refusal.value)
+    assert refusal.value.exit_code == 10
+    PrivacyConfig.read(tmp_path / "privacy.toml")  # a check can look at it
+
+
 @pytest.mark.parametrize("accountant", ["gdp", "clt", "rdp", "prv", "PLD", ""])
 def test_pf_13_every_accountant_but_pld_is_refused(load: Load, accountant: str) -> None:
     with pytest.raises(InvalidFileError, match=r"dp\.accountant"):
@@ -69,17 +95,18 @@ def test_pf_13_every_accountant_but_pld_is_refused(load: Load, accountant: str) 
 
 
 def test_training_must_be_a_purpose(load: Load) -> None:
-    with pytest.raises(InvalidFileError, match=r"purposes\.training"):
+    with pytest.raises(PolicyViolationError, match=r"purposes\.training: is missing"):
         load(
             '[purposes.training]\ntitle = "Help improve the shared model with protected updates"\n'
-            'leaves_device = true\nrequires = ["recommend"]\n\n[features.ratings]\n'
+            'leaves_device = true\nrequires = ["recommend"]\nfides_use = "train_ai_system"\n'
+            'dpv_purpose = "dpv:ServiceOptimisation"\n\n[features.ratings]\n'
             'fields = ["item_id", "day", "stars"]\nallow = ["recommend", "training"]',
             '[features.ratings]\nfields = ["item_id"]\nallow = ["recommend"]',
         )
 
 
 def test_a_long_circle_of_purposes_is_named(load: Load) -> None:
-    with pytest.raises(InvalidFileError, match="circle"):
+    with pytest.raises(PolicyViolationError, match="circle"):
         load(
             "leaves_device = false\n",
             'leaves_device = false\nrequires = ["training"]\n',
@@ -111,7 +138,8 @@ def test_every_fault_is_listed_at_once(load: Load) -> None:
 
 def test_the_record_table_is_optional_and_checked(load: Load) -> None:
     table = (
-        "[dp.record]\nmax_grad_norm = 1.0\nnoise_multiplier = 1.0\nsampling_rate = 0.1\n"
+        "[dp.record]\nenabled = false\nmax_grad_norm = 1.0\nnoise_multiplier = 1.0\n"
+        "sampling_rate = 0.1\n"
         "steps = 10\ndelta = 1e-4\n"
     )
     record = load(new=table).dp.record
@@ -123,13 +151,32 @@ def test_the_record_table_is_optional_and_checked(load: Load) -> None:
 
 def test_the_digest_is_that_of_the_filled_in_json(load: Load) -> None:
     config = load()
-    filled = config.model_dump(mode="json", by_alias=True)
-    assert filled["dp"]["lattice_bits"] == 16
+    filled = canonical(config)
     assert filled["schema"] == "privacy/1"
+    assert filled["purposes"]["recommend"]["default"] == "off"  # a default of the first version
+    assert "lattice_bits" not in filled["dp"]  # one that came later
+    assert canonical(load("clip_norm = 0.5", "clip_norm = 0.5\nlattice_bits = 17"))["dp"] == (
+        filled["dp"] | {"lattice_bits": 17}
+    )
     # RFC 8785 by hand: numbers as ECMAScript writes them
     text = json.dumps(filled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     text = text.replace(":8.0", ":8").replace(":1e-05", ":0.00001")
     assert config.digest() == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_cr_28_the_digest_of_the_documented_example_is_what_it_was() -> None:
+    # The number is of an independent reading of the example: TOML, nine defaults, canonical JSON.
+    example = Path(__file__).parents[2] / "docs" / "examples" / "compliance" / "example.toml"
+    config = PrivacyConfig.load(example)
+    known = "b9c4e58aa213bac7abf7634094326eac953dfaf253f55c62ea7f984a49f6d336"
+    assert config.digest() == known
+    values = tomllib.loads(example.read_text("utf-8"))
+    for purpose in values["purposes"].values():
+        usual = {"legal_basis": "consent", "reason": "", "default": "off", "requires": []}
+        purpose.update(usual | purpose)
+    for group in values["features"].values():
+        group.update({"exclude": [], "risk_ref": "", "user_editable": True} | group)
+    assert hashlib.sha256(rfc8785.dumps(values)).hexdigest() == known
 
 
 def test_the_digest_ignores_layout_and_written_defaults_and_sees_every_value(load: Load) -> None:
@@ -169,6 +216,8 @@ METRIC = """
 [purposes.metrics]
 title = "Help measure how good suggestions are"
 leaves_device = true
+fides_use = "analytics.reporting"
+dpv_purpose = "dpv:ServiceOptimisation"
 
 [metrics.hit_rate]
 purpose = "metrics"
@@ -225,7 +274,7 @@ def test_a_metric_may_be_released_once_a_round(tmp_path: Path, config_text: str)
 
 def test_pf_10_a_goal_for_secret_cohorts_is_refused(load: Load, load_blt: Load) -> None:
     goal = "[aggregation]\nreport_goal = {}\n"
-    with pytest.raises(InvalidFileError, match="no decision may"):
+    with pytest.raises(PolicyViolationError, match="no decision may"):
         load(new=goal.format(1))
     assert load_blt(new=goal.format(100)).aggregation.report_goal == 100
     with pytest.raises(InvalidFileError, match=r"report_goal must be at most dp\.cohort_size"):
@@ -251,7 +300,7 @@ def test_pf_33_a_secure_sum_of_too_few_or_without_bounds_is_refused(
         load(new=f"[aggregation]\n{line}\n")
 
 
-def test_replies_are_summed_securely_unless_the_file_says_otherwise(load: Load) -> None:
+def test_replies_are_summed_as_the_file_says(load: Load) -> None:
     usual = load().aggregation
     assert (usual.secagg, usual.max_dropout, usual.max_corrupt) == (True, 0.3, 0.1)
     assert usual.min_nodes == 3

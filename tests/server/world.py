@@ -333,7 +333,7 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
         }
         for metric in spec.metrics
     }
-    values["aggregation"] = {
+    values["aggregation"] |= {
         "report_goal": spec.report_goal or None,
         "max_corrupt": spec.max_corrupt,
         "max_dropout": spec.max_dropout,

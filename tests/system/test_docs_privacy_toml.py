@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from homebody_privacy.config import (
-    Activity,
-    Aggregation,
-    FeatureGroup,
-    Metric,
-    PrivacyConfig,
-    Purpose,
-)
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.config_sections import Activity, Aggregation, FeatureGroup, Metric, Purpose
 from homebody_privacy.consent_config import Consent, Notice
 from homebody_privacy.protection import Correlation, Protection, RecordLevel
 from homebody_privacy.statistics_config import Statistics
