@@ -40,6 +40,8 @@ _GROUPS = (
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_simulation.deploy_cli", "train"),
     ("homebody_client.cli", "recommend"),
+    ("homebody_privacy.commands.explain_cli", "explain"),
+    ("homebody_privacy.commands.diff_cli", "diff"),
     ("homebody_privacy.commands.approve_cli", "approve"),
     ("homebody_privacy.commands.approve_cli", "waive"),
 )
