@@ -13,7 +13,8 @@ from homebody_client.consent.receipt_file import Found
 from homebody_privacy import consent
 from homebody_privacy.consent_terms import DAY_S
 
-from .consent_walk import ViolationError, walk_many
+from .consent_judged import ViolationError
+from .consent_walk import walk_many
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 
