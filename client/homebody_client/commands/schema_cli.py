@@ -54,3 +54,11 @@ def consent_record() -> None:
     from homebody_privacy.consent_record import record_schema
 
     typer.echo(json.dumps(record_schema(), ensure_ascii=False, indent=2))
+
+
+@schema.command("privacy")
+def privacy() -> None:
+    """Print the JSON Schema (2020-12) of privacy.toml, for editors."""
+    from homebody_privacy.policy.config_schema import config_schema
+
+    typer.echo(json.dumps(config_schema(), ensure_ascii=False, indent=2))

@@ -17,7 +17,7 @@ from .rule import Facts, Hit, Rule, compared
 from .values import Op, values_of
 from .waiving import SignedWaiver, with_waivers
 
-__all__ = ["WHOLE", "PolicyRules", "check_config"]
+__all__ = ["WHOLE", "CheckResult", "PolicyRules", "check_config"]
 
 WHOLE: Final = "(whole file)"
 """Path of a finding that is about no single field."""

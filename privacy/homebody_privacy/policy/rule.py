@@ -129,7 +129,7 @@ def limit(
     return Rule(
         id=rule,
         paths=(path,),
-        fails_on=fails_on or f"not `{path} {op} {shown(value)}`: {why}",
+        fails_on=fails_on or f"`{path}` unless {wants(op, value)}: {why}",
         ref=ref,
         judge=lambda facts: compared(facts, path, op, value, why),
         bound=(op, value),
