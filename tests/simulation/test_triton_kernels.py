@@ -19,25 +19,37 @@ from homebody_models.popularity import Popularity
 from homebody_privacy.errors import UsageError
 from homebody_simulation.cohort.engine import Status
 
-from .triton_world import Arrays, alone, interpret, model_of, work_of
+from .triton_statistics import populations
+from .triton_world import (
+    STATISTICS,
+    Arrays,
+    alone,
+    interpret,
+    model_of,
+    run_interpreted,
+    work_of,
+)
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
+CORES = ["core", "repeats", "wide-core"]
 FEW = 4
 """Coordinates of a device that may be one lattice step off: float32 sums of another order."""
 
-EVERYDAY = ["factorization", "content", "ridge"]
-LONG = ["tower", "factorization:full", "gentle:long", "content:long", "ridge:long"]
-BROKEN = [f"{case}:broken" for case in EVERYDAY]
-PAST = [f"{case}:past" for case in EVERYDAY]
-LEAST = {"factorization": 1, "content": 2, "ridge": 1}
+EVERYDAY = ["factorization", "content", "ridge", "core", "popularity"]
+LONG = ["tower", "repeats", "factorization:full", "gentle:long", "content:long", "ridge:long"]
+LONG += ["core:long", "popularity:long"]
+READING = [case for case in EVERYDAY if case != "popularity"]  # it looks at no parameters
+BROKEN = [f"{case}:broken" for case in READING]
+PAST = [f"{case}:past" for case in READING]
+LEAST = {"factorization": 1, "content": 2, "ridge": 1, "core": 2, "popularity": 1}
 """Events that a device needs to train."""
 
 
 @pytest.fixture(scope="session")
 def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Arrays]:
     """Return what the interpreter makes of the cases of every day; read only."""
-    return interpret(tmp_path_factory.mktemp("triton"), *EVERYDAY)
+    return interpret(tmp_path_factory.mktemp("triton"), *EVERYDAY, STATISTICS)
 
 
 def check_case(case: str, found: Arrays) -> None:
@@ -86,10 +98,51 @@ def test_without_a_gpu_the_engine_is_refused_with_a_way_out(
     assert "numba" in caught.value.fix
 
 
-def test_a_model_without_a_program_has_no_kernel() -> None:
+def test_a_model_that_may_compute_something_else_has_no_kernel() -> None:
     from homebody_simulation.cohort.on_triton.kernels import kernel_of  # noqa: PLC0415
 
-    assert kernel_of(Popularity(3)) is None
+    class Other(Popularity):
+        """Who knows what it does."""
+
+    assert kernel_of(Other(3)) is None
+
+
+def test_a_popularity_is_that_of_a_device_exactly(interpreted: dict[str, Arrays]) -> None:
+    found = interpreted["popularity"]
+    work = work_of([])
+    each = [alone("popularity", int(row), work)[0].tolist() for row in found["rows"]]
+    assert found["each"].tolist() == each
+
+
+def check_statistics(case: str, number: int, what: str, found: Arrays) -> None:
+    """Hold what was counted against what the devices of a population send in turn."""
+    asked = populations(case)[number]
+    expected = asked.alone()[what]
+    assert expected.any() == bool(asked.histories)
+    assert found[f"{number}-{what}"].dtype == np.int64
+    assert found[f"{number}-{what}"].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("number", range(len(populations(STATISTICS))))
+@pytest.mark.parametrize("what", ["popularity", "pairs"])
+def test_a_statistic_is_that_of_each_device_in_any_order_and_sharding(
+    interpreted: dict[str, Arrays], number: int, what: str
+) -> None:
+    check_statistics(STATISTICS, number, what, interpreted[STATISTICS])
+
+
+@pytest.mark.slow  # interpreted: tens of seconds
+def test_statistics_of_long_histories_are_those_of_each_device(tmp_path: Path) -> None:
+    case = f"{STATISTICS}:long"
+    found = interpret(tmp_path, case)[case]
+    for number in range(len(populations(case))):
+        for what in ("popularity", "pairs"):
+            check_statistics(case, number, what, found)
+
+
+@pytest.mark.slow  # interpreted: a minute
+def test_statistics_of_many_more_populations_are_those_of_devices_and_of_numba() -> None:
+    run_interpreted("triton_statistics.py", "150")
 
 
 @pytest.mark.slow  # interpreted: tens of seconds
@@ -139,10 +192,15 @@ def test_every_program_compiles_for_a_gpu_once_and_keeps_to_its_registers(
     assert {name.partition(": ")[2] for name in found} == {
         *("start_users", "train", "choose_cuts", "read_windows"),
         *("score", "residual", "multiply", "measure", "add_products", "fit", "add_outer"),
+        *("hide", "add_core", "count", "add_pairs"),
     }
     for name, taken in found.items():
-        parts = 2 if name.endswith("add_products") else 1  # the table, and the content weights
-        assert taken["variants"] <= parts, name
+        case, _, program = name.partition(": ")
+        # The table, and the content weights; a core's users are turned, and its scores go back.
+        twice = {"add_products", "multiply"} if case in CORES else {"add_products"}
+        assert taken["variants"] <= 1 + (program in twice), name
+        if program in {"count", "add_pairs"}:  # to the bit what a device computes
+            assert not taken["otherwise"], name
         assert taken["local"] == 0, name  # nothing is spilled to memory
         assert taken["stack"] <= 128, name
         assert taken["shared"] <= 160 * 1024, name

@@ -14,19 +14,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
+import numpy as np
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 from triton.runtime.jit import JITFunction
-from triton_world import model_of, parameters_of, work_of  # type: ignore[import-not-found]  # beside it
+from triton_world import (  # type: ignore[import-not-found]  # beside it
+    ITEMS,
+    model_of,
+    parameters_of,
+    work_of,
+)
 
-from homebody_simulation.cohort.on_triton import factorization, processor, ridge, tower
-from homebody_simulation.cohort.on_triton.kernels import kernel_of
+from homebody_models.statistics.space import Space
+from homebody_simulation.cohort.on_triton import (
+    core,
+    counts,
+    factorization,
+    processor,
+    ridge,
+    tower,
+)
+from homebody_simulation.cohort.on_triton.kernels import counter_beside, kernel_of
 
 CASES: Final = (
-    *("factorization", "content", "tower", "ridge"),
-    *("wide-factorization", "wide-tower", "wide-ridge"),
+    *("factorization", "content", "tower", "ridge", "core", "repeats", "popularity"),
+    *("wide-factorization", "wide-tower", "wide-ridge", "wide-core"),
 )
 COHORTS: Final = ([0, 1, 2, 3, 4, 5], [3, 4], [3])
 
@@ -81,6 +95,14 @@ def resources(cubin: bytes) -> dict[str, int]:
     return {name.lower(): int(number) for name, number in found.items()}
 
 
+def rounds_otherwise(ptx: str) -> int:
+    """Count the operations in float64 that are not rounded as IEEE 754 says, one by one."""
+    found = re.findall(r"\b(?:fma|div|sqrt|rcp|rsqrt|add|sub|mul)\S*\.f64", ptx)
+    plain = {"add.f64", "sub.f64", "mul.f64"}  # to the nearest
+    exact = {f"{name}.rn.f64" for name in ("add", "sub", "mul", "div", "sqrt")}
+    return sum(1 for operation in found if operation not in plain | exact)
+
+
 def main(path: str, capability: str) -> None:
     """Compile every launch of every case."""
     triton.runtime.driver.set_active(Absent(int(capability)))
@@ -97,18 +119,25 @@ def main(path: str, capability: str) -> None:
                 **resources(kernel.asm["cubin"]),
                 "shared": kernel.metadata.shared,
                 "variants": len(seen[name]),
+                "otherwise": rounds_otherwise(kernel.asm["ptx"]),
             }
 
         return launch
 
     JITFunction.__getitem__ = compiled
-    for module in (factorization, processor, ridge, tower):
+    for module in (core, counts, factorization, processor, ridge, tower):
         vars(module)["processor"] = lambda: torch.device("cpu")
     for case in CASES:
         kernel = kernel_of(model_of(case))
         assert kernel is not None
         for cohort in COHORTS:
             kernel.run(parameters_of(case), work_of(cohort))
+    case, kernel = "statistics", kernel_of(model_of("popularity"))
+    assert kernel is not None
+    counter = counter_beside(kernel)
+    for cohort in COHORTS:
+        counter.popularity(work_of(cohort), ITEMS)
+        counter.pairs(work_of(cohort), Space.of(np.arange(ITEMS, dtype=np.float32), 9), 0.8)
     Path(path).write_text(json.dumps(found), "utf-8")
 
 

@@ -16,9 +16,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.core_tower import CoreTower
 from homebody_models.draws import Draws, device_keys
 from homebody_models.logistic_factorization import LogisticFactorization
 from homebody_models.matrix_factorization import MatrixFactorization
+from homebody_models.popularity import Popularity
 from homebody_models.recommender import Recommender
 from homebody_models.two_tower import TwoTower
 from homebody_privacy.lattice import Lattice
@@ -27,6 +29,8 @@ from homebody_simulation.cohort.kernel import Kernel, Work
 
 ITEMS: Final = 20
 ROUND_KEY: Final = 3
+STATISTICS: Final = "statistics"
+"""The case of one-shot statistics; see ``triton_statistics``."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -59,10 +63,14 @@ def models() -> dict[str, Recommender]:
             ITEMS, features, content=True, dim=6, cuts=3, history_max=16, repeat=2.0
         ),
         "ridge": MatrixFactorization(ITEMS, dim=5, history_max=40),
+        "core": CoreTower(ITEMS, dim=5, history_max=16),
+        "popularity": Popularity(ITEMS),
         "tower": TwoTower(ITEMS, features, dim=17, cuts=8),
+        "repeats": CoreTower(ITEMS, dim=37, cuts=9, hidden=False, repeat=2.0, sharpness=1.0),
         "wide-factorization": LogisticFactorization(ITEMS, dim=64),  # as the speed benchmark
         "wide-tower": TwoTower(ITEMS, features, content=True, dim=64, repeat=1.0),
         "wide-ridge": MatrixFactorization(ITEMS, dim=64),
+        "wide-core": CoreTower(ITEMS, dim=128, repeat=1.0),
     }
 
 
@@ -103,14 +111,20 @@ def alone(case: str, device: int, work: Work) -> tuple[npt.NDArray[np.int32], fl
     return work.lattice.contribution(-gradient.vector), float(np.linalg.norm(gradient.vector))
 
 
+def run_interpreted(program: str, *arguments: str) -> None:
+    """Run a program that lies beside this one where Triton interprets."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    file = Path(__file__).with_name(program)
+    command = [sys.executable, "-W", "error", str(file), *arguments]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(done.stdout + done.stderr)
+
+
 def interpret(folder: Path, *cases: str) -> dict[str, Arrays]:
     """Run cases in a process where Triton interprets, and return their arrays by case."""
     path = folder / "interpreted.npz"
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-W", "error", __file__, str(path), *cases]
-    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise AssertionError(done.stderr)
+    run_interpreted(Path(__file__).name, str(path), *cases)
     found: dict[str, Arrays] = {case: {} for case in cases}
     with np.load(path) as arrays:
         for name in arrays.files:
@@ -164,6 +178,11 @@ def _main(path: str, *cases: str) -> None:
 
     arrays: Arrays = {}
     for case in cases:
+        if case.startswith(STATISTICS):
+            from triton_statistics import interpreted  # type: ignore[import-not-found]  # noqa: PLC0415 beside it
+
+            arrays |= {f"{case}/{what}": array for what, array in interpreted(case)}
+            continue
         kernel = kernel_of(model_of(case))
         assert kernel is not None
         with befallen(case), np.errstate(invalid="ignore" if ":broken" in case else None):

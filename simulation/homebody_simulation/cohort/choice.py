@@ -7,6 +7,7 @@ than one device after another for most, so that it is taken unasked on a CUDA de
 """
 
 import os
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
@@ -15,7 +16,7 @@ from homebody_models.recommender import Recommender
 from homebody_privacy.errors import MissingExtraError, UsageError
 from homebody_server.run_spec import RunSpec
 from homebody_simulation.cohort.engine import Engine
-from homebody_simulation.cohort.kernel import Kernel
+from homebody_simulation.cohort.kernel import Counter, Kernel
 from homebody_simulation.cohort.kernel_engine import KernelEngine
 from homebody_simulation.cohort.reference import ReferenceEngine
 from homebody_simulation.request import EngineName
@@ -46,11 +47,12 @@ def engine_of(host: Host, name: EngineName, *, answers: int, threads: int | None
         UsageError: If the engine asked for cannot train this model.
         MissingExtraError: If what the engine is made of is not installed.
     """
-    kernel = _kernel(host, name, answers)
-    if kernel is None:
+    way = _way(host, name, answers)
+    if way is None:
         return ReferenceEngine(host)
     return KernelEngine(
-        kernel=kernel,
+        kernel=way.kernel,
+        counter=way.counter,
         histories=host.histories,
         lattice=host.lattice,
         example_key=host.example_key,
@@ -58,7 +60,15 @@ def engine_of(host: Host, name: EngineName, *, answers: int, threads: int | None
     )
 
 
-def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What trains the devices of a run, and what counts their statistics."""
+
+    kernel: Kernel
+    counter: Counter | None = None
+
+
+def _way(host: Host, name: EngineName, answers: int) -> _Way | None:
     record = host.config.dp.record
     alone = record is not None and record.enabled
     if name == "reference":
@@ -67,8 +77,8 @@ def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
         if alone or answers < FEW_ANSWERS:
             return None
         ways = ("triton", "numba", "torch") if _has_gpu() else ("numba",)
-        found = (_find(way, host.model) for way in ways if _installed(way))
-        return next((kernel for kernel in found if kernel is not None), None)
+        ready = (_find(way, host.model) for way in ways if _installed(way))
+        return next((way for way in ready if way is not None), None)
     if alone:
         raise UsageError(
             f"--engine {name} has no record level: its noise is drawn device by device",
@@ -79,30 +89,33 @@ def _kernel(host: Host, name: EngineName, answers: int) -> Kernel | None:
             f"--engine {name} needs {name}",
             fix=f'pip install "homebody[{_EXTRAS[name]}]", or leave --engine out',
         )
-    kernel = _find(name, host.model)
-    if kernel is None:
+    found = _find(name, host.model)
+    if found is None:
         raise UsageError(
             f"--engine {name} has no kernel for the model {host.model.name}",
             fix="leave --engine out: the run takes one that has",
         )
-    return kernel
+    return found
 
 
-def _find(name: str, model: Recommender) -> Kernel | None:
+def _find(name: str, model: Recommender) -> _Way | None:
     # Each of these loads a compiler: only where it is used.
+    kernel: Kernel | None
     match name:
         case "numba":
             from homebody_simulation.cohort.on_numba import kernels as on_numba  # noqa: PLC0415
 
-            return on_numba.kernel_of(model)
+            kernel = on_numba.kernel_of(model)
         case "triton":
             from homebody_simulation.cohort.on_triton import kernels as on_triton  # noqa: PLC0415
 
-            return on_triton.kernel_of(model)
+            triton = on_triton.kernel_of(model)
+            return None if triton is None else _Way(triton, on_triton.counter_beside(triton))
         case _:
             from homebody_simulation.cohort.on_torch import kernels as on_torch  # noqa: PLC0415
 
-            return on_torch.kernel_of(model)
+            kernel = on_torch.kernel_of(model)
+    return None if kernel is None else _Way(kernel)
 
 
 def _installed(name: str) -> bool:

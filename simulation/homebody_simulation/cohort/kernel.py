@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from homebody_models.statistics.space import Space
 from homebody_privacy.lattice import Lattice
 
 
@@ -77,5 +78,34 @@ class Kernel(Protocol):
         Args:
             parameters: Broadcast model, flat, of shape ``(size,)``.
             work: Whose, and how it is bounded.
+        """
+        ...
+
+
+class Counter(Protocol):
+    """One-shot statistics on one kind of processor: exactly what the devices would send in turn."""
+
+    def popularity(self, work: Work, length: int) -> npt.NDArray[np.int64]:
+        """Return the sum of the devices' popularity statistics, of shape ``(length,)``. Secret.
+
+        Args:
+            work: Whose, and how it is bounded; nothing is drawn.
+            length: Items of the catalog.
+
+        Raises:
+            ValueError: If a row is no device.
+        """
+        ...
+
+    def pairs(self, work: Work, space: Space, window: float) -> npt.NDArray[np.int64]:
+        """Return the sum of the devices' Gram statistics, of shape ``(space.length,)``. Secret.
+
+        Args:
+            work: Whose, and how it is bounded; nothing is drawn.
+            space: Where the matrix lies.
+            window: Weight that a step further costs beyond the harmonic one, in (0, 1].
+
+        Raises:
+            ValueError: If a row is no device.
         """
         ...

@@ -11,7 +11,7 @@ from homebody_models.interactions import Interactions
 from homebody_privacy.adaptive_clip import ABSTAINED, CLIPPED, WITHIN
 from homebody_privacy.lattice import Lattice
 from homebody_simulation.cohort.engine import CohortResult, Status
-from homebody_simulation.cohort.kernel import Kernel, Sums, Work
+from homebody_simulation.cohort.kernel import Counter, Kernel, Sums, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,8 @@ class KernelEngine:
         lattice: Bound and step of one device's contribution.
         example_key: Key of the devices' choices of examples.
         threads: Threads a kernel may use, at least 1.
+        counter: Counts one-shot statistics where the kernel runs; None for the processor of the
+            host.
     """
 
     kernel: Kernel
@@ -31,6 +33,7 @@ class KernelEngine:
     lattice: Lattice
     example_key: bytes = field(repr=False)
     threads: int = 1
+    counter: Counter | None = None
 
     def run(
         self,

@@ -59,7 +59,8 @@ class CohortShard:
         """Return the sum of what the devices add to a statistic."""
         statistic = statistic_of(self.host, name, broadcast)
         if isinstance(self.engine, KernelEngine):
-            return statistic_total(self.host, statistic, devices, self.engine.threads)
+            engine = self.engine
+            return statistic_total(self.host, statistic, devices, engine.threads, engine.counter)
         return statistic.total(map(self.host.history, devices.tolist()))
 
     def figure(self, devices: Devices, parameters: Parameters, metric: str) -> Integers:

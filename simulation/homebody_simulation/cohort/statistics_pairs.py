@@ -19,6 +19,7 @@ from homebody_privacy.lattice import Lattice
 from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.compiled import inner
 from homebody_simulation.cohort.dealing import added, by_length, check_rows, in_threads, read_only
+from homebody_simulation.cohort.pair_weights import clips_of, weights_of
 
 Integers = npt.NDArray[np.int64]
 Vector = npt.NDArray[np.float64]
@@ -51,8 +52,8 @@ def pairs_total(
     turned = rows[by_length(ptr, rows)]
     ptr, items, place = read_only(ptr), read_only(items), read_only(space.place)
     longest = int((ptr[rows + 1] - ptr[rows]).max(initial=1))
-    weights = _weights(longest, window)
-    clips = read_only(_clips(lattice))
+    weights = weights_of(longest, window)
+    clips = read_only(clips_of(lattice))
     starts = read_only(_row_starts(space.size))
     scale, squares = Bounds.of(lattice, 1).scale, lattice.bound**2
 
@@ -62,20 +63,6 @@ def pairs_total(
         return total
 
     return added(in_threads(task, len(rows), threads))
-
-
-def _weights(longest: int, window: float) -> Vector:
-    """Return the weight of a pair by its distance, as ``gram_statistic`` makes it."""
-    distance = np.arange(longest, dtype=np.float64)
-    weights = 1.0 / (1.0 + distance)
-    if window < 1.0:
-        weights *= window**distance
-    return weights
-
-
-def _clips(lattice: Lattice) -> Vector:
-    """Return, by number of distinct items, the norm their pairs are scaled down to."""
-    return np.array([Bounds.of(lattice, n * (n - 1) // 2).clip for n in range(EVENTS + 1)])
 
 
 def _row_starts(size: int) -> Integers:

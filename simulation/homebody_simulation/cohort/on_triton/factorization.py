@@ -92,8 +92,8 @@ class TritonFactorization:
 
     model: LogisticFactorization
     shape: Shape = field(default_factory=Shape)
+    loader: Loader = field(init=False, repr=False)
     _where: torch.device = field(init=False)
-    _loader: Loader = field(init=False, repr=False)
     _scratch: _Scratch | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,12 +103,12 @@ class TritonFactorization:
             UsageError: If there is none.
         """
         self._where = processor()
-        self._loader = Loader(self._where)
+        self.loader = Loader(self._where)
 
     def run(self, parameters: npt.NDArray[np.float32], work: Work) -> Sums:
         """Return the sum of what the devices of ``work`` contribute; see ``Kernel.run``."""
         views = self.model.layout.views(parameters)
-        loaded = self._loader.load(work)
+        loaded = self.loader.load(work)
         table, bias = self._to(views["Q"]), self._to(views["b"])
         users = self._users(loaded, table)
         sums, left = self.train(loaded, table, bias, users, work)

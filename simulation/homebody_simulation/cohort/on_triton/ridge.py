@@ -47,8 +47,8 @@ class TritonRidge:
     """
 
     model: MatrixFactorization
+    loader: Loader = field(init=False, repr=False)
     _where: torch.device = field(init=False)
-    _loader: Loader = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Find the processor.
@@ -57,11 +57,11 @@ class TritonRidge:
             UsageError: If there is none.
         """
         self._where = processor()
-        self._loader = Loader(self._where)
+        self.loader = Loader(self._where)
 
     def run(self, parameters: npt.NDArray[np.float32], work: Work) -> Sums:
         """Return the sum of what the devices of ``work`` contribute; see ``Kernel.run``."""
-        loaded = self._loader.load(work)
+        loaded = self.loader.load(work)
         devices, size = len(loaded), self.model.layout.trained_size
         views = self.model.layout.views(np.asarray(parameters, np.float32))
         table, bias = self._to(views["Q"]), self._to(views["b"])

@@ -6,7 +6,7 @@ tile by tile. What a device needs is two rows of scores and weights a cut, never
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from homebody_models.two_tower import TwoTower
 from homebody_simulation.cohort.again import add_alone
 from homebody_simulation.cohort.bounds import Bounds
 from homebody_simulation.cohort.kernel import Sums, Work
+from homebody_simulation.cohort.on_triton import tower_steps as steps
 from homebody_simulation.cohort.on_triton.answers import answer
 from homebody_simulation.cohort.on_triton.loading import Loaded, Loader
 from homebody_simulation.cohort.on_triton.processor import (
@@ -27,19 +28,13 @@ from homebody_simulation.cohort.on_triton.processor import (
 from homebody_simulation.cohort.on_triton.products import Products
 from homebody_simulation.cohort.on_triton.programs import draws as draw_programs
 from homebody_simulation.cohort.on_triton.programs import tower as programs
-from homebody_simulation.cohort.on_triton.weights import shares_by_age
 
 MOST_CUTS: Final = 64
 """Most cuts a device may have here: its rows fill a tile."""
 
 _SIXTEEN: Final = 16
-_ROWS: Final = 64
 _ITEMS: Final = 64
-_BLOCK: Final = 1024
-_WARPS: Final = 8
 _SCRATCH_BYTES: Final = 1 << 30
-
-Precision = Literal["ieee", "tf32x3"]
 
 
 @dataclass(slots=True)
@@ -53,9 +48,9 @@ class TritonTower:
     """
 
     model: TwoTower
-    precision: Precision = "ieee"
+    precision: steps.Precision = "ieee"
+    loader: Loader = field(init=False, repr=False)
     _where: torch.device = field(init=False)
-    _loader: Loader = field(init=False, repr=False)
     _features: torch.Tensor | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,13 +60,13 @@ class TritonTower:
             UsageError: If there is none.
         """
         self._where = processor()
-        self._loader = Loader(self._where)
+        self.loader = Loader(self._where)
         if self.model.content and self.model.features.shape[1]:
             self._features = self._to(self.model.features)
 
     def run(self, parameters: npt.NDArray[np.float32], work: Work) -> Sums:
         """Return the sum of what the devices of ``work`` contribute; see ``Kernel.run``."""
-        loaded = self._loader.load(work)
+        loaded = self.loader.load(work)
         devices, size = len(loaded), self.model.layout.trained_size
         matrix, bias = self._matrix(parameters)
         total = torch.zeros(
@@ -133,81 +128,27 @@ class TritonTower:
         bias: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return R over X, and [H | XF] over [G | RF], of some devices' rows."""
-        model, padded = self.model, positions.shape[1]
-        rows, columns = (own.stop - own.start) * padded, matrix.shape[1]
-        stride = in_sixteens(model.n_items)  # rows start where a vector load may
+        model, cuts_of = self.model, steps.Cuts.of(loaded, positions, cuts, own)
+        rows, columns = cuts_of.rows, matrix.shape[1]
+        stride = steps.stride_of(model.n_items)
         rx = torch.empty((2, rows, stride), dtype=torch.float32, device=self._where)
         rx[1].zero_()  # the scores are written whole
         room = in_sixteens(rows)  # every part starts where the last round's did
         hg = torch.empty((2, room, columns), dtype=torch.float32, device=self._where)
-        window = power_of_two(model.history_max)
-        shares = shares_by_age(model.history_max, model.history_decay, window)
-        wide = min(64, max(16, power_of_two(columns)))
-        programs.read_windows[(rows, -(-columns // wide))](
-            loaded.items,
-            loaded.starts[own],
-            positions[own],
-            cuts[own],
-            self._to(shares.astype(np.float32)),
-            matrix,
-            rx[1],
-            hg[0],
-            columns,
-            model.history_max,
-            stride,
-            PADDED=padded,
-            WINDOW=window,
-            COLUMNS=wide,
-            enable_fp_fusion=FUSED,
-        )
-        deep = min(64, max(16, power_of_two(model.dim)))
-        programs.score[(-(-rows // _ROWS), -(-model.n_items // _ITEMS))](
+        window = steps.Window.of(model.history_max, model.history_decay, self._where)
+        steps.read(cuts_of, window, matrix, rx[1], hg[0])
+        steps.score(
             hg[0],
             matrix,
             bias,
-            rx[1],
+            rx[1] if model.repeat > 0.0 else None,
             rx[0],
-            rows,
-            model.n_items,
-            model.dim,
-            columns,
-            stride,
-            model.repeat,
-            ROWS=_ROWS,
-            ITEMS=_ITEMS,
-            DIM=deep,
-            REPEAT=model.repeat > 0.0,
-            PRECISION=self.precision,
-            num_warps=_WARPS,
-            enable_fp_fusion=FUSED,
+            dim=model.dim,
+            repeat=model.repeat,
+            precision=self.precision,
         )
-        programs.residual[(rows,)](
-            rx[0],
-            loaded.items,
-            loaded.starts[own],
-            positions[own],
-            cuts[own],
-            model.n_items,
-            stride,
-            PADDED=padded,
-            BLOCK=_BLOCK,
-            enable_fp_fusion=FUSED,
-        )
-        programs.multiply[(-(-rows // _ROWS), -(-columns // wide))](
-            rx[0],
-            matrix,
-            hg[1],
-            rows,
-            model.n_items,
-            columns,
-            stride,
-            ROWS=_ROWS,
-            COLUMNS=wide,
-            ITEMS=_ITEMS,
-            PRECISION=self.precision,
-            num_warps=_WARPS,
-            enable_fp_fusion=FUSED,
-        )
+        steps.to_residuals(cuts_of, rx[0], model.n_items)
+        steps.multiply(rx[0], matrix, hg[1], self.precision)
         return rx, hg
 
     def _measure(

@@ -25,6 +25,7 @@ def read_windows(
     PADDED: tl.constexpr,
     WINDOW: tl.constexpr,
     COLUMNS: tl.constexpr,
+    WEIGHTS: tl.constexpr,
 ):
     """Write the recency weights of each row, and the weighted mean of a matrix's rows.
 
@@ -37,7 +38,7 @@ def read_windows(
         cuts_of: int32 ``(n,)``, how many there are.
         shares: float32 ``(WINDOW + 1, WINDOW)``: weight by length of the window and age.
         matrix: float32 ``(items, columns)``.
-        x: float32 ``(rows, x_stride)``, zeros; written at the items of the window.
+        x: float32 ``(rows, x_stride)``, zeros; written at the items of the window if WEIGHTS.
         means: float32 ``(rows, columns)``, written.
         columns: Columns of the matrix.
         history_max: Most events of a window.
@@ -45,6 +46,7 @@ def read_windows(
         PADDED: Rows of a device.
         WINDOW: Power of two, at least ``history_max``.
         COLUMNS: Columns of a tile.
+        WEIGHTS: Whether the weights themselves are wanted.
     """
     row = tl.program_id(0).to(tl.int64)
     device = row // PADDED
@@ -64,7 +66,7 @@ def read_windows(
     )
     mean = tl.sum(share[:, None] * tile, 0)
     tl.store(means + row * columns + column, mean, mask=column < columns)
-    if tl.program_id(1) == 0:
+    if WEIGHTS and tl.program_id(1) == 0:
         same = (item[:, None] == item[None, :]) & there[None, :]
         weight = tl.sum(tl.where(same, share[None, :], 0.0), 1)  # an item chosen twice adds up
         earlier = tl.sum((same & (slot[None, :] < slot[:, None])).to(tl.int32), 1)
