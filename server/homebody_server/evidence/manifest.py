@@ -88,15 +88,17 @@ def _listed(path: Path, vkeys: Sequence[VerifierKey]) -> dict[str, str]:
         raise IntegrityError(f"{path}: byte {error.start} is not UTF-8") from error
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error}", fix=error.fix) from error
-    first, *lines = text.splitlines()
+    first, *lines = text.removesuffix("\n").split("\n")
     if first != _FORMAT:
         raise IntegrityError(f"{path}: line 1 must be {_FORMAT}")
     listed: dict[str, str] = {}
+    last = ""
     for number, line in enumerate(lines, start=2):
         match = _LINE.fullmatch(line)
-        if match is None or match[2] <= max(listed, default=""):
+        if match is None or match[2] <= last:
             raise IntegrityError(f"{path}: line {number} is no digest and path in sorted order")
-        listed[match[2]] = match[1]
+        last = match[2]
+        listed[last] = match[1]
     return listed
 
 
