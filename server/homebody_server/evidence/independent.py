@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from homebody_privacy.errors import IntegrityError
 
-from .independent_lines import RawLedger, number, numbers, whole
+from .independent_lines import CARRIED, RawLedger, number, numbers, whole
 from .independent_patterns import worst_sensitivity
 
 SAMPLER_SHARE: Final = 1e-3
@@ -82,6 +82,8 @@ class Recomputed:
         epsilon: For those who cannot see who takes part, where coins kept that secret; else toward
             everybody. What a report calls spent.
         unamplified: Toward whoever sees who takes part.
+        with_credit: With the credit for coins that the run counted on when it kept its cap, whether
+            or not that still holds.
         is_amplified: Whether ``epsilon`` takes credit for secret coins.
         parts: As ``epsilon``, of each part that was charged, by itself.
         parts_unamplified: As ``unamplified``, by part.
@@ -91,6 +93,7 @@ class Recomputed:
     delta: float
     epsilon: float
     unamplified: float
+    with_credit: float
     is_amplified: bool
     parts: Mapping[str, float] = field(repr=False)
     parts_unamplified: Mapping[str, float] = field(repr=False)
@@ -131,11 +134,26 @@ def recompute(ledger: RawLedger) -> Recomputed:
         delta=delta,
         epsilon=toward(whole_loss, share),
         unamplified=_seen(whole_loss, share),
+        with_credit=_unseen(whole_loss, share),
         is_amplified=bool(whole_loss.sampled) and not decided,
         parts={part: toward(loss, share) for part, loss in charged.items()},
         parts_unamplified={part: _seen(loss, share) for part, loss in charged.items()},
         sensitivities=sensitivities,
     )
+
+
+def seen_squares(ledger: RawLedger, *, carried: bool) -> float:
+    """Return the sum of (sensitivity / noise)**2 of what a ledger charged or carried in.
+
+    Args:
+        ledger: Its raw lines.
+        carried: Whether to add up what earlier runs carried in, or else what this run charged.
+
+    Raises:
+        IntegrityError: If a charge is none.
+    """
+    charges = ledger.charges
+    return _loss(one for name, one in charges if name.startswith(CARRIED) == carried).seen
 
 
 @lru_cache(maxsize=64)

@@ -16,6 +16,9 @@ from homebody_privacy.errors import IntegrityError
 INTERRUPTED: Final = "interrupted"
 """Reason of a void round that says nothing of who came."""
 
+CARRIED: Final = "carried/"
+"""How names of charges begin that earlier runs carried in."""
+
 _MOST_INTEGER: Final = 2**53 - 1
 _FOR_NOTHING: Final = "a ledger's line holds one entry, a JSON object with a kind"
 
@@ -124,7 +127,7 @@ def _charges(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mappin
     if not isinstance(carried, list):
         raise IntegrityError("the ledger's carried charges are no list")
     for index, one in enumerate(carried):
-        yield f"carried/{index}", _charge(one)
+        yield f"{CARRIED}{index}", _charge(one)
     for entry in entries:
         if entry["kind"] == "purchase":
             yield str(entry.get("name")), _charge(entry.get("charge"))
@@ -139,7 +142,9 @@ def _charge(value: object) -> Mapping[str, Any]:
 
 
 def _entry(line: bytes) -> Mapping[str, Any]:
-    stored = json.loads(line, object_pairs_hook=_once, parse_constant=_no_constant)
+    stored = json.loads(
+        line, object_pairs_hook=_once, parse_constant=_no_constant, parse_int=_as_written
+    )
     entry = stored.get("entry") if isinstance(stored, dict) else None
     if not isinstance(entry, dict) or not isinstance(entry.get("kind"), str):
         raise ValueError(_FOR_NOTHING)  # noqa: TRY004 - damage, not a wrong argument
@@ -151,6 +156,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key occurs twice")
     return found
+
+
+def _as_written(digits: str) -> int | float:
+    """Read what canonical JSON writes without a point: beyond 2**53 it is a decimal."""
+    value = int(digits)
+    return value if abs(value) <= _MOST_INTEGER else float(digits)
 
 
 def _no_constant(word: str) -> NoReturn:
