@@ -46,6 +46,7 @@ _GROUPS = (
     ("homebody_privacy.commands.diff_cli", "diff"),
     ("homebody_privacy.commands.approve_cli", "approve"),
     ("homebody_privacy.commands.approve_cli", "waive"),
+    ("homebody_server.evidence.commands.verify_cli", "verify"),
 )
 _NESTED = (
     ("homebody_privacy.commands.keys_cli", "keys"),
