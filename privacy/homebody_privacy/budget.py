@@ -4,14 +4,19 @@ What is charged stays charged: a round that was opened and never released counts
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .accounting import spent_epsilon
 from .anchor import START, AnchorBook
-from .charges import Charge, PoissonRounds
+from .charges import Charge, CorrelatedRun, PoissonRounds
+from .checkpoint import has_ledger_public, ledger_public
 from .errors import BudgetExhaustedError, IntegrityError, UsageError
-from .ledger import Ledger, population_prefix, read_ledger
+from .ledger import Ledger
+from .ledger_entries import BudgetStop, Previous
+from .ledger_reading import population_prefix, read_lines
+from .ledger_record import LedgerRecord
 
 LEDGER_NAME: Final = "ledger.jsonl"
 """Name of the ledger in a run's folder."""
@@ -57,7 +62,8 @@ class Budget:
             charge: What the round costs; None if a purchase paid for the whole run.
 
         Raises:
-            BudgetExhaustedError: If the charge would pass the ceiling; nothing is written.
+            BudgetExhaustedError: If the charge would pass the ceiling; nothing is charged, and the
+                ledger says that it was stopped.
             IntegrityError: If an open round is opened again with another charge.
             ValueError: If the round is out of turn.
         """
@@ -66,7 +72,7 @@ class Budget:
             self._check_same(f"round {round}", record.round_charge, charge)
             return
         if charge is not None:
-            self._check_room(f"round {round}", charge)
+            self._check_room(f"round {round}", f"round/{round}", charge)
         self._ledger.intend(round, charge)
 
     def purchase(self, name: str, charge: Charge) -> None:
@@ -79,14 +85,15 @@ class Budget:
             charge: What it costs.
 
         Raises:
-            BudgetExhaustedError: If the charge would pass the ceiling; nothing is written.
+            BudgetExhaustedError: If the charge would pass the ceiling; nothing is charged, and the
+                ledger says that it was stopped.
             IntegrityError: If it was bought at another cost.
         """
         before = self._ledger.record.bought(name)
         if before is not None:
             self._check_same(name, before, charge)
             return
-        self._check_room(name, charge)
+        self._check_room(name, name, charge)
         self._ledger.purchase(name, charge)
 
     def _check_same(self, what: str, before: Charge | None, now: Charge | None) -> None:
@@ -96,9 +103,11 @@ class Budget:
                 fix="resume with the settings the run was started with",
             )
 
-    def _check_room(self, what: str, charge: Charge) -> None:
+    def _check_room(self, what: str, name: str, charge: Charge) -> None:
         would_be = self._epsilon([charge])
         if not would_be <= self._ceiling:
+            if self._ledger.holds_notices and name not in self._ledger.record.stops:
+                self._ledger.enter(BudgetStop(name=name))
             raise BudgetExhaustedError(
                 f"{what} would bring the spent epsilon to {would_be:.4f}, past the ceiling "
                 f"{self._ceiling:g}",
@@ -143,6 +152,29 @@ class Budget:
         return spent_epsilon(charges, self._delta)
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierRun:
+    """Another run on the same people, as its ledger has it. Public.
+
+    Attributes:
+        record: What its ledger says.
+        head: Merkle root of its ledger as hex; in an older ledger a hash.
+    """
+
+    record: LedgerRecord = field(repr=False)
+    head: str
+
+    def charges(self) -> list[Charge]:
+        """Return what it charged, opened and released alike."""
+        if not self.record.decided:
+            return self.record.charges()
+        # A round was void because of who came: no later figure may take credit for that secret.
+        return [
+            charge.without_credit() if isinstance(charge, PoissonRounds) else charge
+            for charge in self.record.charges()
+        ]
+
+
 def earlier_charges(
     runs_folder: Path,
     population_digest: str,
@@ -150,7 +182,19 @@ def earlier_charges(
     anchors: AnchorBook,
     exclude: Path | None = None,
 ) -> list[Charge]:
-    """Collect what other runs charged to the same people, for a lifetime budget.
+    """Collect what other runs charged to the same people; see ``earlier_runs``."""
+    found = earlier_runs(runs_folder, population_digest, anchors=anchors, exclude=exclude)
+    return [charge for run in found for charge in run.charges()]
+
+
+def earlier_runs(
+    runs_folder: Path,
+    population_digest: str,
+    *,
+    anchors: AnchorBook,
+    exclude: Path | None = None,
+) -> list[EarlierRun]:
+    """Collect the other runs on the same people, for a lifetime budget.
 
     Ledgers are found in two ways that must agree: by their place in ``runs_folder``, and by their
     anchors, which know the ledgers of every other folder too.
@@ -162,12 +206,12 @@ def earlier_charges(
         exclude: Ledger, or run folder, of the run that asks; None for none.
 
     Returns:
-        All charges, opened and released alike.
+        The runs, by the place of their ledgers.
 
     Raises:
         IntegrityError: If a ledger is damaged, of whatever population (what it charged is
-            unknown), or one that was anchored is gone, cut or exchanged, or one of a lifetime
-            budget has no anchor.
+            unknown), does not begin with its signed checkpoint, or one that was anchored is gone,
+            cut or exchanged, or one of a lifetime budget has no anchor.
         UsageError: If another run on the same people is in progress.
     """
     own = exclude.resolve() if exclude else None
@@ -178,34 +222,74 @@ def earlier_charges(
         if anchors.mark(name) != START or Path(name.removeprefix(prefix)).exists()
     }  # one that was only announced, and then never made, charged nothing
     here = {path.resolve() for path in runs_folder.glob(f"*/{LEDGER_NAME}")}
-    charges: list[Charge] = []
-    for path in sorted(anchored | here):
-        if own not in (path, path.parent):
-            charges += _charges_of(path, population_digest, anchors, known=path in anchored)
-    return charges
+    found = [
+        _run_of(path, population_digest, anchors, known=path in anchored)
+        for path in sorted(anchored | here)
+        if own not in (path, path.parent)
+    ]
+    return [run for run in found if run is not None]
 
 
-def _charges_of(
+def previous_of(runs: Sequence[EarlierRun]) -> Previous | None:
+    """Return where the ledger stood that no later one names as the one before it.
+
+    Of several, which runs in several folders may leave, the one that carried the most in; None
+    where there is no run, or none with a Merkle root.
+    """
+    rooted = [run for run in runs if run.record.header.version == "ledger/4"]
+    named = {run.record.header.previous.root for run in rooted if run.record.header.previous}
+    ends = [run for run in rooted if run.head not in named] or rooted
+    if not ends:
+        return None
+    last = max(ends, key=lambda run: (len(run.record.carried), run.record.header.run))
+    return Previous(run=last.record.header.run, size=last.record.entries, root=last.head)
+
+
+def carried_in(runs: Sequence[EarlierRun]) -> list[dict[str, Any]]:
+    """Return what runs charged, as a header has it: equal charges added up."""
+    counts: dict[Charge, int] = {}
+    for run in runs:
+        for charge in run.charges():
+            one, times = _single(charge)
+            counts[one] = counts.get(one, 0) + times
+    return [_times(one, times).to_dict() for one, times in counts.items() if times]
+
+
+def _single(charge: Charge) -> tuple[Charge, int]:
+    if isinstance(charge, PoissonRounds):
+        return replace(charge, rounds=1), charge.rounds
+    if isinstance(charge, CorrelatedRun):
+        return replace(charge, runs=1), charge.runs
+    return replace(charge, releases=1), charge.releases
+
+
+def _times(charge: Charge, times: int) -> Charge:
+    if isinstance(charge, PoissonRounds):
+        return replace(charge, rounds=times)
+    if isinstance(charge, CorrelatedRun):
+        return replace(charge, runs=times)
+    return replace(charge, releases=times)
+
+
+def _run_of(
     path: Path, population_digest: str, anchors: AnchorBook, *, known: bool
-) -> list[Charge]:
+) -> EarlierRun | None:
+    runs = path.parent.parent
+    keys = [ledger_public(runs)] if has_ledger_public(runs) else []
     try:
-        record, closed = read_ledger(path, anchors)
+        lines, closed = read_lines(path, anchors, keys)
     except FileNotFoundError as error:
         raise IntegrityError(
             f"{path} is gone: what it charged to the same people is unknown",
             fix="put the ledger back where it was; its budget cannot be spent again",
         ) from error
-    header = record.header
-    if header.population != population_digest:
+    if lines.record.header.population != population_digest:
         if known:
             raise IntegrityError(f"{path} speaks of other people than its anchor")
-        return []
+        return None
     if not closed:
         raise UsageError(
             f"{path}: another run on the same population is in progress",
             fix="wait until that run has ended: both spend one budget",
         )
-    if not record.decided:
-        return record.charges()
-    # A round was void because of who came: no later figure may take credit for that secret.
-    return [c.without_credit() if isinstance(c, PoissonRounds) else c for c in record.charges()]
+    return EarlierRun(lines.record, lines.heads[-1].hex())

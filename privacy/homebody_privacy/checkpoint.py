@@ -146,6 +146,11 @@ def operator_key(key: SigningKey) -> VerifierKey:
     return VerifierKey(SIGNER, key.public)
 
 
+def has_ledger_public(runs: Path) -> bool:
+    """Tell whether a folder of runs has the key that its checkpoints are known by."""
+    return (runs / _PUBLIC_FILE).exists()
+
+
 def ledger_public(runs: Path) -> VerifierKey:
     """Return the key that the checkpoints of a folder's runs are known by, from ``ledger.pub``.
 

@@ -1,46 +1,61 @@
 """Write-ahead record of everything charged: a release is entered before it is made.
 
-One JSON object a line: ``{"entry": ..., "hash": ...}`` in RFC 8785 form, where ``hash`` is the
-SHA-256 of the previous line's hash and the entry, so that a change anywhere shows. Every entry
-is synced to disk before the call returns. The file holds no time, no device and no count of who
-came; it is public. What an entry means and which may follow which is ``ledger_record``'s.
+One JSON object a line (``ledger_lines``), each synced to disk before the call returns. The file
+holds no time, no device and no count of who came; it is public. What an entry may hold is in
+``ledger_entries``, which may follow which in ``ledger_record``.
 
-A ledger may be anchored (``anchor``): after each entry its size and last hash are kept in another
-place, so that a ledger that was deleted, cut or exchanged is noticed when it is opened.
+A ledger may be signed: its size and Merkle root are then written beside it as a checkpoint
+(``checkpoint``) when it is opened and when it is told to, and a ledger that does not begin with its
+checkpoint is refused. And it may be anchored (``anchor``): after each entry its size and last head
+are kept in another place, so that a ledger that was deleted, cut or exchanged is noticed when it
+is opened.
 """
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 from collections.abc import Mapping
-from io import BufferedReader, FileIO
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
-import rfc8785
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from .anchor import START, AnchorBook, Mark, check
 from .charges import Charge
-from .durable import sync_folder
-from .errors import IntegrityError, UsageError
-from .ledger_record import (
+from .checkpoint import (
+    CHECKPOINT_NAME,
+    LedgerCheckpoint,
+    operator_key,
+    origin_of,
+    sign_checkpoint,
+)
+from .durable import sync_folder, write_durably
+from .ledger_entries import (
     Answer,
     Header,
     Intent,
-    LedgerRecord,
+    Notice,
     Purchase,
     Release,
     Statistic,
     Unanswered,
     Void,
 )
+from .ledger_lines import (
+    Chain,
+    RootChain,
+    chain_of,
+    check_beside,
+    line_of,
+    parse_lines,
+)
+from .ledger_reading import anchor_name, check_anchor, lock_ledger, population_prefix, read_ledger
+from .ledger_record import LedgerRecord
+from .signing import SigningKey
 
-_ROOT: Final = bytes(32)  # stands before the first entry
-_MOST_INTEGER: Final = 2**53 - 1  # of canonical JSON
+__all__ = ["Ledger", "anchor_name", "population_prefix", "read_ledger"]
 
 
 class Ledger:
@@ -49,31 +64,42 @@ class Ledger:
     Made by ``create`` and ``open`` only.
     """
 
-    __slots__ = ("_anchors", "_file", "_head", "_record", "path")
+    __slots__ = ("_anchors", "_chain", "_file", "_record", "_signed", "_signer", "path")
 
     def __init__(
         self,
         path: Path,
         file: FileIO,
         record: LedgerRecord,
-        head: bytes,
+        chain: Chain,
+        *,
         anchors: AnchorBook | None = None,
+        signer: SigningKey | None = None,
     ) -> None:
         """Keep a file that is locked and stands at its end."""
         self.path = path
         self._file = file
         self._record = record
-        self._head = head
+        self._chain = chain
         self._anchors = anchors
+        self._signer = signer
+        self._signed: LedgerCheckpoint | None = None
 
     @classmethod
-    def create(cls, path: Path, header: Header, anchors: AnchorBook | None = None) -> Self:
+    def create(
+        cls,
+        path: Path,
+        header: Header,
+        anchors: AnchorBook | None = None,
+        signer: SigningKey | None = None,
+    ) -> Self:
         """Start a new ledger.
 
         Args:
             path: File that does not exist yet.
             header: What the run promises.
-            anchors: Where its size and last hash are kept besides; None for nowhere.
+            anchors: Where its size and last head are kept besides; None for nowhere.
+            signer: Signs its checkpoints; None writes none.
 
         Raises:
             FileExistsError: If there is a file already: a ledger is never written over.
@@ -87,8 +113,9 @@ class Ledger:
         beside = path.with_name(f".{path.name}.new")
         file = beside.open("wb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ledger = cls(path, file, LedgerRecord(header), _ROOT, anchors)
-        ledger._write(header.model_dump(mode="json", by_alias=True))
+        chain, record = chain_of(header), LedgerRecord(header)
+        ledger = cls(path, file, record, chain, anchors=anchors, signer=signer)
+        ledger._write(header.values())
         try:
             os.link(beside, path)
         except FileExistsError:
@@ -98,10 +125,13 @@ class Ledger:
             beside.unlink()
         sync_folder(path.parent)
         ledger._anchor_now()
+        ledger.checkpoint()
         return ledger
 
     @classmethod
-    def open(cls, path: Path, anchors: AnchorBook | None = None) -> Self:
+    def open(
+        cls, path: Path, anchors: AnchorBook | None = None, signer: SigningKey | None = None
+    ) -> Self:
         """Continue a ledger; a last line cut short by a crash is dropped.
 
         Such a line was never synced, so what it would have charged was never released.
@@ -109,26 +139,30 @@ class Ledger:
         Args:
             path: The file.
             anchors: As for ``create``; None does not look.
+            signer: As for ``create``; None does not look at the checkpoint either.
 
         Raises:
             FileNotFoundError: If there is no such file.
             UsageError: If another process has it open.
             IntegrityError: If any other line is damaged (the message names the line), or the
-                ledger is behind its anchor.
+                ledger is behind its anchor, or does not begin with its checkpoint.
         """
         file = path.open("r+b", buffering=0)
         try:
-            _lock(file, fcntl.LOCK_EX, path)
-            record, heads, length = _parse(file.read(), path)
-            _check_anchor(anchors, record.header, path, heads)
-            file.truncate(length)
+            lock_ledger(file, fcntl.LOCK_EX, path)
+            lines = parse_lines(file.read(), str(path))
+            check_anchor(anchors, path, lines)
+            signed = None if signer is None else check_beside(lines, path, [operator_key(signer)])
+            file.truncate(lines.length)
             os.fsync(file.fileno())
-            file.seek(length)
+            file.seek(lines.length)
         except BaseException:
             file.close()
             raise
-        ledger = cls(path, file, record, heads[-1], anchors)
+        ledger = cls(path, file, lines.record, lines.chain, anchors=anchors, signer=signer)
+        ledger._signed = signed
         ledger._anchor_now()
+        ledger.checkpoint()
         return ledger
 
     def __enter__(self) -> Self:
@@ -160,8 +194,8 @@ class Ledger:
 
     @property
     def head(self) -> str:
-        """Hash of the last entry, as hex: it stands for the whole ledger."""
-        return self._head.hex()
+        """Merkle root over all entries, as hex (in an older ledger a hash): it stands for all."""
+        return self._chain.head.hex()
 
     def charges(self) -> list[Charge]:
         """Return everything charged, in order, released or not."""
@@ -255,6 +289,39 @@ class Ledger:
         """
         self._append(Unanswered(name=name, reason=reason))
 
+    def enter(self, notice: Notice) -> None:
+        """Enter what charges and answers nothing: an approval, a published model, the end.
+
+        Args:
+            notice: The entry.
+
+        Raises:
+            ValueError: If it is out of turn, or the ledger is older than such entries.
+        """
+        self._append(notice)
+
+    @property
+    def holds_notices(self) -> bool:
+        """Whether entries that charge nothing can be entered: not in one begun in an older form."""
+        return self.header.version == "ledger/4"
+
+    def checkpoint(self) -> None:
+        """Sign where the ledger stands; on disk when the call returns.
+
+        Nothing is written where it stands as it did, so that a witness's line stays; nor without a
+        signer, for a ledger older than ``ledger/4``, or once it is closed.
+        """
+        if self._signer is None or not isinstance(self._chain, RootChain) or self._file.closed:
+            return
+        now = LedgerCheckpoint(
+            origin_of(self.header.run), self._record.entries, self._chain.tree.root()
+        )
+        if now == self._signed:
+            return
+        note = sign_checkpoint(now, self._signer)
+        write_durably(self.path.with_name(CHECKPOINT_NAME), note.encode())
+        self._signed = now
+
     def _append(self, entry: BaseModel) -> None:
         values = entry.model_dump(mode="json")
         self._record.check(values)
@@ -269,9 +336,8 @@ class Ledger:
     def _mark(self) -> Mark:
         return Mark(size=self._record.entries, head=self.head)
 
-    def _write(self, entry: dict[str, Any]) -> None:
-        head = _chained(self._head, entry)
-        line = rfc8785.dumps({"entry": entry, "hash": head.hex()}) + b"\n"
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        line = line_of(entry, self._chain)
         try:
             written = self._file.write(line)
             os.fsync(self._file.fileno())
@@ -281,100 +347,3 @@ class Ledger:
         if written != len(line):
             self.close()
             raise OSError(errno.ENOSPC, "the line was cut short", str(self.path))
-        self._head = head
-
-
-def read_ledger(path: Path, anchors: AnchorBook | None = None) -> tuple[LedgerRecord, bool]:
-    """Read a ledger without changing it.
-
-    Args:
-        path: Ledger of this or another run.
-        anchors: Where its size and last hash are kept besides; None does not look.
-
-    Returns:
-        What it says, a last line cut short left out, and whether it is closed: False while a
-        process that may still charge has it open.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        IntegrityError: If a line is damaged (the message names it), or the ledger is behind its
-            anchor.
-    """
-    with path.open("rb") as file:
-        closed = True
-        try:
-            _lock(file, fcntl.LOCK_SH, path)
-        except UsageError:
-            closed = False
-        record, heads, _ = _parse(file.read(), path)
-        # An open one may be anchored further by the time its mark is read.
-        _check_anchor(anchors if closed else None, record.header, path, heads)
-        return record, closed
-
-
-def anchor_name(header: Header, path: Path) -> str:
-    """Return the name under which a ledger is anchored: its people, then its place."""
-    return f"{population_prefix(header.population)}{path.resolve()}"
-
-
-def population_prefix(population: str) -> str:
-    """Return how the names of all anchored ledgers about the same people begin."""
-    return f"ledger|{population}|"
-
-
-def _check_anchor(
-    anchors: AnchorBook | None, header: Header, path: Path, heads: list[bytes]
-) -> None:
-    if anchors is None:
-        return
-    mark = anchors.mark(anchor_name(header, path))
-    anchored = header.scope == "lifetime"
-    check(mark, lambda size: heads[size - 1].hex(), len(heads), str(path), anchored=anchored)
-
-
-def _parse(content: bytes, path: Path) -> tuple[LedgerRecord, list[bytes], int]:
-    """Return what whole lines say, the hash of each and their length in bytes."""
-    length = content.rfind(b"\n") + 1
-    record: LedgerRecord | None = None
-    heads: list[bytes] = []
-    for number, line in enumerate(content[:length].splitlines(), start=1):
-        try:
-            entry, head = _next(line, heads[-1] if heads else _ROOT)
-            if record is None:
-                record = LedgerRecord(Header.model_validate(entry))
-            else:
-                record.apply(entry)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            why = "an entry breaks its schema" if isinstance(error, ValidationError) else error
-            raise IntegrityError(f"{path}: line {number} is not what was written: {why}") from error
-        heads.append(head)
-    if record is None:
-        raise IntegrityError(f"{path}: line 1 is missing: the ledger has no header")
-    return record, heads, length
-
-
-def _next(line: bytes, head: bytes) -> tuple[dict[str, Any], bytes]:
-    stored = json.loads(line, parse_int=_number)
-    entry, head = stored["entry"], _chained(head, stored["entry"])
-    if line != rfc8785.dumps({"entry": entry, "hash": head.hex()}):
-        raise ValueError("its hash does not follow from the lines before")
-    return entry, head
-
-
-def _number(digits: str) -> int | float:
-    """Read what canonical JSON writes without a point: 1e17 is a decimal, and no integer of it."""
-    value = int(digits)
-    return value if abs(value) <= _MOST_INTEGER else float(digits)
-
-
-def _chained(head: bytes, entry: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(head + rfc8785.dumps(dict(entry))).digest()
-
-
-def _lock(file: FileIO | BufferedReader, kind: int, path: Path) -> None:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(
-            f"{path}: another process has this ledger open", fix="wait until that run has ended"
-        ) from error

@@ -1,134 +1,50 @@
-"""What a ledger's entries mean, and which may follow which; knows nothing of files.
+"""What a ledger says: charges and outcomes, added up entry by entry; knows nothing of files.
 
-=============  ==================================================================================
-entry          meaning
-=============  ==================================================================================
-``header``     what the run promised; first and once
-``purchase``   a charge for what is no round: a whole correlated run, a statistic, tuning, a metric
-``answer``     the noised figures a purchase released
-``statistic``  the noised sum a purchase released, by its digest; not in ``ledger/2``
-``unanswered`` nothing was released for a purchase; its charge stands
-``intent``     round t was charged and may start; without a charge a purchase paid for it
-``release``    round t's model was released
-``void``       round t ended without a release, and why; its charge stands
-=============  ==================================================================================
+What each entry may hold is in ``ledger_entries``; here is which may follow which.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from .charges import Charge, charge_from_dict
+from .ledger_entries import (
+    INTERRUPTED,
+    NOTICES,
+    Answer,
+    BudgetStop,
+    ConfigApproved,
+    Header,
+    Intent,
+    ModelReleased,
+    Notice,
+    PolicyChanged,
+    Purchase,
+    Release,
+    RetentionRun,
+    RunClosed,
+    Statistic,
+    Unanswered,
+    Void,
+    WaiverEntered,
+    Withdrawals,
+)
 
-_STRICT: Final = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-INTERRUPTED: Final = "interrupted"
-"""Reason of a void round that was cut short: it says nothing of who came."""
+__all__ = [
+    "INTERRUPTED",
+    "Answer",
+    "Header",
+    "Intent",
+    "LedgerRecord",
+    "Purchase",
+    "Release",
+    "Statistic",
+    "Unanswered",
+    "Void",
+]
 
-_DIGEST: Final = r"^[0-9a-f]{64}$"
-_REASON: Final = r"^[a-z][a-z0-9-]*$"
-
-
-class Header(BaseModel):
-    """What a run promised before its first round."""
-
-    model_config = _STRICT
-
-    kind: Literal["header"] = "header"
-    """Which entry this is."""
-    version: Literal["ledger/2", "ledger/3"] = Field(default="ledger/3", alias="schema")
-    """Format of the file; ``schema`` in it. A ``ledger/2`` holds no statistic."""
-    run: str = Field(min_length=1)
-    """Name of the run."""
-    population: str = Field(pattern=_DIGEST)
-    """SHA-256 that stands for the people: runs with the same one spend the same budget."""
-    devices: int = Field(ge=1)
-    """Devices of the population."""
-    delta: float = Field(gt=0, lt=1)
-    """Failure chance of the claim."""
-    ceiling: float = Field(gt=0)
-    """Epsilon that is never passed."""
-    config: str = Field(pattern=_DIGEST)
-    """Digest of the privacy config."""
-    scope: Literal["run", "lifetime"] = "run"
-    """Whether runs on the same people spend one budget; such a ledger is anchored."""
-    unit: Literal["user"] = "user"
-    """Unit of privacy."""
-    adjacency: Literal["zero_out"] = "zero_out"
-    """How two worlds differ."""
-
-
-class Intent(BaseModel):
-    """A round that was charged and may start."""
-
-    model_config = _STRICT
-
-    kind: Literal["intent"] = "intent"
-    round: int = Field(ge=1)
-    charge: dict[str, Any] | None
-
-
-class Release(BaseModel):
-    """A round whose model was released."""
-
-    model_config = _STRICT
-
-    kind: Literal["release"] = "release"
-    round: int = Field(ge=1)
-    model: str = Field(pattern=_DIGEST)
-    unclipped: float | None = None
-
-
-class Void(BaseModel):
-    """A round that ended without a release."""
-
-    model_config = _STRICT
-
-    kind: Literal["void"] = "void"
-    round: int = Field(ge=1)
-    reason: str | None = Field(default=None, pattern=_REASON)
-    """A code, never a count; None in ledgers of before there were reasons."""
-
-
-class Purchase(BaseModel):
-    """A charge for what is no round."""
-
-    model_config = _STRICT
-
-    kind: Literal["purchase"] = "purchase"
-    name: str = Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)*$")
-    charge: dict[str, Any]
-
-
-class Answer(BaseModel):
-    """The noised figures a purchase released."""
-
-    model_config = _STRICT
-
-    kind: Literal["answer"] = "answer"
-    name: str = Field(min_length=1)
-    values: dict[str, float]
-
-
-class Statistic(BaseModel):
-    """The noised sum a purchase released."""
-
-    model_config = _STRICT
-
-    kind: Literal["statistic"] = "statistic"
-    name: str = Field(min_length=1)
-    sum: str = Field(pattern=_DIGEST)
-    """SHA-256 of the released entries, float32 little-endian, as hex."""
-
-
-class Unanswered(BaseModel):
-    """A purchase for which nothing was released."""
-
-    model_config = _STRICT
-
-    kind: Literal["unanswered"] = "unanswered"
-    name: str = Field(min_length=1)
-    reason: str = Field(pattern=_REASON)
+_AFTER_THE_END: Final = frozenset({"model_released", "retention_run", "withdrawals"})
 
 
 class LedgerRecord:
@@ -139,12 +55,15 @@ class LedgerRecord:
     """
 
     __slots__ = (
+        "_charged_rounds",
         "_charges",
         "_purchases",
         "answers",
+        "carried",
         "closed",
         "entries",
         "header",
+        "notices",
         "opened",
         "released",
         "round_charge",
@@ -180,12 +99,71 @@ class LedgerRecord:
         """Digest of the released sum of each purchase that was one, as hex."""
         self.unanswered: dict[str, str] = {}
         """Why nothing was released for a purchase: a code, by purchase."""
+        self.notices: list[Notice] = []
+        """Entries that charge and answer nothing, in order."""
+        self.carried: tuple[Charge, ...] = _carried(header)
+        """What earlier runs charged to the same people, as the header has it."""
         self._charges: list[Charge] = []
+        self._charged_rounds: set[int] = set()
         self._purchases: dict[str, Charge] = {}
 
     def charges(self) -> list[Charge]:
-        """Return everything charged, in order, released or not."""
+        """Return everything charged in this run, in order, released or not."""
         return list(self._charges)
+
+    def lifetime_charges(self) -> list[Charge]:
+        """Return what earlier runs carried in, then everything charged in this one."""
+        return [*self.carried, *self._charges]
+
+    @property
+    def purchases(self) -> tuple[str, ...]:
+        """Names of what was bought, in order."""
+        return tuple(self._purchases)
+
+    def charged_round(self, number: int) -> bool:
+        """Tell whether a round was charged by itself: none is that a purchase paid for."""
+        return number in self._charged_rounds
+
+    @property
+    def approvals(self) -> tuple[ConfigApproved, ...]:
+        """What reviewers signed."""
+        return tuple(one for one in self.notices if isinstance(one, ConfigApproved))
+
+    @property
+    def waivers(self) -> tuple[WaiverEntered, ...]:
+        """What reviewers lifted."""
+        return tuple(one for one in self.notices if isinstance(one, WaiverEntered))
+
+    @property
+    def models(self) -> tuple[ModelReleased, ...]:
+        """Bundles that were published."""
+        return tuple(one for one in self.notices if isinstance(one, ModelReleased))
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What would have passed the ceiling and was not charged, by name."""
+        return tuple(one.name for one in self.notices if isinstance(one, BudgetStop))
+
+    @property
+    def retention_runs(self) -> tuple[RetentionRun, ...]:
+        """What was destroyed."""
+        return tuple(one for one in self.notices if isinstance(one, RetentionRun))
+
+    @property
+    def withdrawals(self) -> tuple[Withdrawals, ...]:
+        """How many people took back a yes, as ranges."""
+        return tuple(one for one in self.notices if isinstance(one, Withdrawals))
+
+    @property
+    def ended(self) -> str | None:
+        """How the run ended, as a code; None while it may go on."""
+        return next((one.ended for one in self.notices if isinstance(one, RunClosed)), None)
+
+    @property
+    def policy(self) -> str | None:
+        """Digest of the firm's own rules in force; None where there are none."""
+        found = [one.policy for one in self.notices if isinstance(one, PolicyChanged)]
+        return found[-1] if found else None
 
     @property
     def decided(self) -> bool:
@@ -206,7 +184,13 @@ class LedgerRecord:
         Raises:
             ValueError: Saying why; nothing has changed.
         """
-        match entry.get("kind"):
+        kind = entry.get("kind")
+        if self.ended is not None and kind not in _AFTER_THE_END:
+            raise ValueError("the run is closed: nothing more is charged or answered")
+        if kind in NOTICES:
+            self._check_notice(NOTICES[str(kind)].model_validate(entry))
+            return
+        match kind:
             case "intent":
                 self._check_intent(Intent.model_validate(entry))
             case "release":
@@ -231,6 +215,10 @@ class LedgerRecord:
             ValueError: If the entry breaks its schema or is out of turn.
         """
         self.check(entry)
+        self.entries += 1
+        if entry["kind"] in NOTICES:
+            self.notices.append(NOTICES[entry["kind"]].model_validate(entry))
+            return
         match entry["kind"]:
             case "intent":
                 self.opened = entry["round"]
@@ -238,6 +226,7 @@ class LedgerRecord:
                 self.round_charge = None if cost is None else charge_from_dict(cost)
                 if self.round_charge is not None:
                     self._charges.append(self.round_charge)
+                    self._charged_rounds.add(entry["round"])
             case "release":
                 self.closed = self.released = entry["round"]
                 self.unclipped.append(entry["unclipped"])
@@ -256,7 +245,12 @@ class LedgerRecord:
                 self.unanswered[entry["name"]] = entry["reason"]
             case _:
                 self.answers[entry["name"]] = dict(entry["values"])
-        self.entries += 1
+
+    def _check_notice(self, notice: BaseModel) -> None:
+        if self.header.version in {"ledger/2", "ledger/3"}:
+            raise ValueError(f"a {self.header.version} holds no such entry")
+        if isinstance(notice, BudgetStop) and notice.name in self.stops:
+            raise ValueError(f"that {notice.name} was stopped is entered once")
 
     def _check_intent(self, intent: Intent) -> None:
         if intent.round != self.opened + 1:
@@ -292,3 +286,9 @@ class LedgerRecord:
         closed = self.answers.keys() | self.statistics.keys() | self.unanswered.keys()
         if name not in self._purchases or name in closed:
             raise ValueError(f"{name!r} is not open: nothing may be answered for it")
+
+
+def _carried(header: Header) -> tuple[Charge, ...]:
+    if header.version != "ledger/4" and (header.carried or header.previous):
+        raise ValueError(f"a {header.version} carries nothing in")
+    return tuple(charge_from_dict(one) for one in header.carried or ())

@@ -1,7 +1,8 @@
 """The files of one run, and what a round leaves behind so that the next can go on.
 
 ``runs/<name>/`` holds plain files: ``run.json`` (what was asked and how it ended), ``privacy.toml``
-(the config in force), ``ledger.jsonl`` (what was charged), ``state.npz`` (the model after the last
+(the config in force), ``ledger.jsonl`` (what was charged) and ``checkpoint`` (how far it had come,
+signed), ``state.npz`` (the model after the last
 release and the optimizer's state, all made of releases), ``run.key`` (the key of coins and noise
 while the run is open; mode 0600, destroyed at its end), and for correlated noise ``noise/``, its
 sealed state (``noise_state``), destroyed with the key. Where nodes are asked in sealed sessions,
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from homebody_models.recommender import model_digest
+from homebody_privacy.checkpoint import CHECKPOINT_NAME
 from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError
 
@@ -78,6 +80,16 @@ class RunFolder:
     def ledger_file(self) -> Path:
         """The write-ahead ledger of the run."""
         return self.path / "ledger.jsonl"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The ledger's last signed checkpoint."""
+        return self.path / CHECKPOINT_NAME
+
+    @property
+    def egress_file(self) -> Path:
+        """What left a device that took part, in words."""
+        return self.path / "egress.jsonl"
 
     @property
     def noise_folder(self) -> Path:
@@ -186,6 +198,16 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
         for file in self.path.glob(f"{self.replay_file.name}*"):
             file.unlink()
+
+    def kept(self) -> list[str]:
+        """Return the names of what a run keeps while it is open and is still there."""
+        secret = (self._key_file, self.noise_folder, self.devices_folder, self.aggregator_folder)
+        return sorted(
+            [
+                *(path.name for path in secret if path.exists()),
+                *(path.name for path in self.path.glob(f"{self.replay_file.name}*")),
+            ]
+        )
 
     def save_state(self, state: TrainState) -> None:
         """Keep ``state``, atomically."""

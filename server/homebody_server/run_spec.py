@@ -116,6 +116,7 @@ class RunSpec:
         max_corrupt: Share of the nodes of a secure sum that may work against the others.
         max_dropout: Share of them that may vanish.
         min_nodes: Nodes it needs.
+        checkpoint_every: Closed rounds between two signed checkpoints of the ledger.
         run_id: Identity of the run, as devices count by it; empty for the folder's name.
         statistics: One-shot sums before the first round, in order; none for rounds alone.
         statistics_settings: What they are; None exactly where there are none.
@@ -156,6 +157,7 @@ class RunSpec:
     max_corrupt: float = 0.1
     max_dropout: float = 0.3
     min_nodes: int = 3
+    checkpoint_every: int = 1
     run_id: str = ""
     statistics: tuple[StatisticPass, ...] = ()
     statistics_settings: StatisticsSettings | None = None
@@ -175,6 +177,8 @@ class RunSpec:
         noises = [*rounds, *(one.noise_multiplier for one in self.statistics)]
         if any((self.ceiling is None) != (noise == 0.0) for noise in noises):
             raise ValueError("a run has a ceiling exactly when it has noise")
+        if self.checkpoint_every < 1:
+            raise ValueError("checkpoint_every must be at least 1")
         if self.mechanism not in ("gaussian", "blt"):
             raise ValueError("mechanism must be gaussian or blt")
         if self.mechanism == "gaussian" and self.report_goal:

@@ -7,12 +7,13 @@ import numpy.typing as npt
 
 from homebody_models.recommender import model_digest
 from homebody_privacy.anchor import AnchorBook
-from homebody_privacy.budget import Budget, earlier_charges
+from homebody_privacy.budget import Budget, EarlierRun, carried_in, earlier_runs, previous_of
 from homebody_privacy.charges import Charge
+from homebody_privacy.checkpoint import ledger_key
 from homebody_privacy.environment import state_folder
 from homebody_privacy.errors import IntegrityError
 from homebody_privacy.ledger import Ledger
-from homebody_privacy.ledger_record import Header
+from homebody_privacy.ledger_entries import Header
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import MetricPlan, RunSpec
 from homebody_server.statistic_plan import StatisticPass
@@ -28,12 +29,15 @@ def anchors_of(spec: RunSpec) -> AnchorBook | None:
 def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
     """Open the run's ledger, or start it; it refuses another process.
 
+    Its checkpoints are signed with the key of the folder of all runs.
+
     Raises:
-        IntegrityError: If it is damaged or behind its anchor, or rounds were released without it.
+        IntegrityError: If it is damaged, behind its anchor or not what its checkpoint stands for,
+            or rounds were released without it.
     """
-    anchors = anchors_of(spec)
+    anchors, signer = anchors_of(spec), ledger_key(folder.path.parent)
     if folder.ledger_file.exists():
-        return Ledger.open(folder.ledger_file, anchors)
+        return Ledger.open(folder.ledger_file, anchors, signer)
     if spec.ceiling is None:
         raise IntegrityError("a run without differential privacy keeps no ledger")
     if folder.load_state().next_round > 1 or folder.statistics_file.exists():
@@ -41,6 +45,7 @@ def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
             f"{folder.ledger_file} is gone, but the run has released something",
             fix="put the ledger back; what it charged stays charged",
         )
+    earlier = runs_before(folder, spec)
     header = Header(
         run=folder.name,
         population=spec.population,
@@ -49,19 +54,24 @@ def open_ledger(folder: RunFolder, spec: RunSpec) -> Ledger:
         ceiling=spec.ceiling,
         config=spec.config_digest,
         scope="lifetime" if spec.lifetime else "run",
-        schema="ledger/3",
+        schema="ledger/4",
+        previous=previous_of(earlier),
+        carried=carried_in(earlier) if spec.lifetime else None,
     )
-    return Ledger.create(folder.ledger_file, header, anchors)
+    return Ledger.create(folder.ledger_file, header, anchors, signer)
+
+
+def runs_before(folder: RunFolder, spec: RunSpec) -> list[EarlierRun]:
+    """Return the other runs on the same people, where the budget is a lifetime's."""
+    anchors = anchors_of(spec)
+    if anchors is None:
+        return []
+    return earlier_runs(folder.path.parent, spec.population, anchors=anchors, exclude=folder.path)
 
 
 def spent_before(folder: RunFolder, spec: RunSpec) -> list[Charge]:
     """Return what other runs on the same people spent, where the budget is a lifetime's."""
-    anchors = anchors_of(spec)
-    if anchors is None:
-        return []
-    return earlier_charges(
-        folder.path.parent, spec.population, anchors=anchors, exclude=folder.path
-    )
+    return [charge for run in runs_before(folder, spec) for charge in run.charges()]
 
 
 def open_budget(folder: RunFolder, spec: RunSpec, ledger: Ledger) -> Budget:
@@ -111,6 +121,12 @@ class Charged:
             self._budget.void(number, state.void)
         else:
             self._budget.release(number, state.digest(), state.unclipped)
+        if number % self._spec.checkpoint_every == 0:
+            self._ledger.checkpoint()
+
+    def sign(self) -> None:
+        """Sign where the ledger stands: the rounds are over, for now."""
+        self._ledger.checkpoint()
 
     def catch_up(self, state: TrainState) -> None:
         """Bring the ledger to the saved state: a crash may have come between the two.
@@ -201,6 +217,9 @@ class Uncharged:
     def close(self, state: TrainState) -> None:
         """Record nothing."""
         del state
+
+    def sign(self) -> None:
+        """Sign nothing: there is no ledger."""
 
     def buy(self, plan: StatisticPass) -> None:
         """Charge nothing."""

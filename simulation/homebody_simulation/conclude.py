@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from homebody_models.recommender import model_digest
+from homebody_server.record_entries import enter_model
 from homebody_server.stages import EVALUATION
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
@@ -96,13 +97,8 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
         + f", Python {sys.version.split()[0]}",
     }
     report["bundle"] = publish(prepared, shipped, report)
-    write_egress(
-        folder.path / "egress.jsonl",
-        rounds=report["rounds"],
-        size=layout.trained_size,
-        spec=spec,
-        statistics=statistic_lengths(prepared),
-    )
+    enter_model(folder, spec, bundle=report["bundle"]["digest"], model=report["digests"]["model"])
+    write_egress(folder, spec, rounds=report["rounds"], statistics=statistic_lengths(prepared))
     write_report(folder.path, report)
     folder.write_json("report.json", report)  # last: a run with a report has all the rest
     return report

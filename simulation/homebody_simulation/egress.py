@@ -1,18 +1,23 @@
 """``egress.jsonl``: in words, what left a device, round by round; never which devices, or how many.
 
 On a real device the log is the device's own. A simulation writes the one any device that took part
-would have written: a line for each statistic and each round of the ledger.
+would have written: a line for each statistic, each round and each figure that the ledger charged,
+and the name of that charge (``egress_map``).
 """
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from homebody_models.device_metrics import figure_names
+from homebody_privacy.egress_map import charge_of_round
+from homebody_privacy.ledger import read_ledger
+from homebody_privacy.ledger_record import LedgerRecord
 from homebody_privacy.messages import StatisticName
+from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import RunSpec
+from homebody_server.spending import anchors_of
 from homebody_server.statistic_plan import StatisticPass
 from homebody_simulation.uploads import FIGURE_WORD, WORD
 
@@ -30,36 +35,37 @@ def _of_statistic(plan: StatisticPass, length: int, spec: RunSpec) -> dict[str, 
         + _sealed(spec),
         "purpose": "training",
         "bytes": length * WORD,
-        "ledger": f"purchase {plan.purchase}",
+        "charge": None if spec.ceiling is None else plan.purchase,
     }
 
 
-def _of_update(number: int, size: int, spec: RunSpec) -> dict[str, object]:
+def _of_update(number: int, spec: RunSpec) -> dict[str, object]:
     """Return the line of one update."""
     vote = spec.count_multiplier is not None
+    charge = charge_of_round(number, whole_run=spec.run_charge() is not None)
     return {
         "round": number,
         "what": "one clipped update, rounded to the lattice; every trained parameter, same length"
         + ("; and whether it was clipped" if vote else "")
         + _sealed(spec),
         "purpose": "training",
-        "bytes": (size + vote) * WORD,
-        "ledger": f"intent of round {number}",
+        "bytes": (spec.trained_size + vote) * WORD,
+        "charge": None if spec.ceiling is None else charge,
     }
 
 
-def _of_figures(number: int, spec: RunSpec) -> list[dict[str, object]]:
-    """Return the lines of the figures asked after a round."""
+def _of_figures(number: int, spec: RunSpec, record: LedgerRecord | None) -> list[dict[str, object]]:
+    """Return the lines of the figures that were paid for after a round."""
     return [
         {
             "round": number,
             "what": f"figures about this device, never alone: {', '.join(figure_names(plan.name))}",
             "purpose": plan.purpose,
             "bytes": plan.length * FIGURE_WORD,
-            "ledger": f"purchase {plan.purchase(number)}",
+            "charge": plan.purchase(number),
         }
         for plan in spec.metrics
-        if spec.ceiling is not None and number in spec.figure_rounds(plan)
+        if record is not None and record.bought(plan.purchase(number)) is not None
     ]
 
 
@@ -68,29 +74,33 @@ def _sealed(spec: RunSpec) -> str:
 
 
 def write_egress(
-    file: Path,
+    folder: RunFolder,
+    spec: RunSpec,
     *,
     rounds: int,
-    size: int,
-    spec: RunSpec,
     statistics: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Write what a device sent in each statistic, and what one that was drawn sent in each round.
 
+    A round that was charged is in the log, whatever became of it: devices were asked. A reference
+    without noise charges nothing, and its lines name no charge.
+
     Args:
-        file: The log; replaced.
-        rounds: Rounds released.
-        size: Trained parameters: an update has as many integers, whatever the history.
+        folder: The run; its log is replaced.
         spec: The run's constants.
+        rounds: Rounds that were run, where there is no ledger to say so.
         statistics: Integers of each statistic that was released, by its name.
     """
+    record = None
+    if spec.ceiling is not None:
+        record, _ = read_ledger(folder.ledger_file, anchors_of(spec))
+        rounds = record.opened
     lines = [
         _of_statistic(plan, statistics[plan.name], spec)
         for plan in spec.statistics
         if plan.name in statistics
     ]
-    if spec.statistics:
-        lines += _of_figures(0, spec)
+    lines += _of_figures(0, spec, record)
     for number in range(1, rounds + 1):
-        lines += [_of_update(number, size, spec), *_of_figures(number, spec)]
-    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+        lines += [_of_update(number, spec), *_of_figures(number, spec, record)]
+    folder.egress_file.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")

@@ -164,6 +164,7 @@ def _protected(
         max_dropout=config.aggregation.max_dropout,
         min_nodes=config.aggregation.min_nodes,
         count_multiplier=noise.count_multiplier,
+        checkpoint_every=config.ledger.checkpoint_every_rounds,
         metrics=noise.metrics,
         tuning_runs=dp.tuning_runs if dp.tuning_data == "private" else 0,
         **common,

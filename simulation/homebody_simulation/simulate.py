@@ -11,7 +11,9 @@ from homebody_privacy.accounting import SpendForecast
 from homebody_privacy.charges import round_up
 from homebody_privacy.errors import HomebodyError
 from homebody_privacy.ledger import read_ledger
+from homebody_server.record_entries import enter_end
 from homebody_server.run_folder import RunFolder
+from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
 from homebody_server.stages import REPORT
 from homebody_simulation import runtimes
@@ -169,6 +171,7 @@ def resume(
     """
     folder = RunFolder(runs / name)
     if (folder.path / "report.json").exists() and not folder.has_key():
+        _complete_record(folder)
         return SimulatedRun(folder.path, folder.read_json("report.json"))
     return carry_out(reopen(runs, name, fleet), progress or Silent())
 
@@ -200,12 +203,22 @@ def carry_out(prepared: Prepared, progress: Progress) -> SimulatedRun:
     timing = Timing(seconds=seconds, rounds=last - first, passes=passes)
     with prepared.stages.of(REPORT):
         report = conclude(prepared, meter, timing)
-    folder.destroy_key()
-    (folder.path / "outcome.json").unlink()
     folder.write_json("run.json", {**folder.read_json("run.json"), "outcome": outcome})
+    folder.destroy_key()
+    enter_end(folder, prepared.spec)
+    (folder.path / "outcome.json").unlink()
     if stopped is not None:
         raise stopped
     return SimulatedRun(folder.path, report, prepared.stages.seconds, prepared.dataset.interactions)
+
+
+def _complete_record(folder: RunFolder) -> None:
+    """Finish the end of a run that a crash cut short after its key was destroyed."""
+    outcome = folder.path / "outcome.json"
+    if outcome.exists():
+        folder.destroy_key()
+        enter_end(folder, RunSpec.from_dict(folder.read_json("run.json")["spec"]))
+        outcome.unlink()
 
 
 def _stopped(outcome: Mapping[str, Any]) -> HomebodyError | None:

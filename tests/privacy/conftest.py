@@ -198,7 +198,7 @@ def header() -> Header:
         delta=1e-5,
         ceiling=8.0,
         config="c" * 64,
-        schema="ledger/3",
+        schema="ledger/4",
     )
 
 

@@ -19,7 +19,10 @@ from homebody_privacy import ledger as ledger_module
 from homebody_privacy.charges import PoissonRounds
 from homebody_privacy.errors import IntegrityError, UsageError
 from homebody_privacy.ledger import Ledger, read_ledger
+from homebody_privacy.ledger_entries import RunClosed
+from homebody_privacy.ledger_lines import chain_of
 from homebody_privacy.ledger_record import Header, LedgerRecord
+from homebody_privacy.signing import SigningKey
 
 Build = Callable[..., PoissonRounds]
 MODEL = "d" * 64
@@ -50,7 +53,7 @@ def test_a_reopened_ledger_says_what_was_written(path: Path, header: Header, cha
         assert standing(ledger) == (3, 2, 1)
         assert ledger.charges() == [charge(noise_multiplier=float(n)) for n in (1, 2, 3)]
         head = ledger.head
-    assert head == json.loads(path.read_text().splitlines()[-1])["hash"]
+    assert head == json.loads(path.read_text().splitlines()[-1])["root"]
 
 
 def test_a_reopened_ledger_goes_on_where_it_stopped(path: Path, charge: Build) -> None:
@@ -65,7 +68,7 @@ def test_pf_24_the_file_holds_the_schema_and_nothing_of_time_or_who_came(path: P
     entries = [json.loads(line)["entry"] for line in path.read_text().splitlines()]
     assert set(entries[0]) == {
         "kind", "schema", "run", "population", "devices", "delta", "ceiling", "config", "unit",
-        "adjacency", "scope",
+        "adjacency", "scope", "previous", "carried",
     }  # fmt: skip
     assert set(entries[1]) == {"kind", "round", "charge"}
     assert set(entries[2]) == {"kind", "round", "model", "unclipped"}
@@ -151,19 +154,48 @@ def test_a_file_without_a_header_is_no_ledger(tmp_path: Path, content: bytes) ->
         Ledger.open(path)
 
 
-def test_a_well_chained_entry_out_of_turn_is_refused(path: Path) -> None:
-    lines = path.read_bytes().splitlines(keepends=True)
-    head = bytes.fromhex(json.loads(lines[0])["hash"])
+def test_a_well_rooted_entry_out_of_turn_is_refused(path: Path) -> None:
+    header = path.read_bytes().splitlines(keepends=True)[0]
     entry: dict[str, int | str | None] = {
         "kind": "release",
         "round": 1,
         "model": MODEL,
         "unclipped": None,
     }
-    chain = hashlib.sha256(head + rfc8785.dumps(entry)).hexdigest()  # the format, by hand
-    path.write_bytes(lines[0] + rfc8785.dumps({"entry": entry, "hash": chain}) + b"\n")
+    leaves = [  # RFC 6962 section 2.1, by hand
+        hashlib.sha256(b"\0" + data).digest()
+        for data in (rfc8785.dumps(json.loads(header)["entry"]), rfc8785.dumps(entry))
+    ]
+    root = hashlib.sha256(b"\1" + leaves[0] + leaves[1]).hexdigest()
+    path.write_bytes(header + rfc8785.dumps({"entry": entry, "root": root}) + b"\n")
     with pytest.raises(IntegrityError, match="round 1 is not open"):
         Ledger.open(path)
+
+
+@pytest.mark.parametrize("version", ["ledger/2", "ledger/3"])
+def test_a_ledger_of_before_there_were_roots_is_read_and_goes_on_as_a_chain_of_hashes(
+    tmp_path: Path, header: Header, charge: Build, version: str
+) -> None:
+    path = tmp_path / "old.jsonl"
+    old = header.model_copy(update={"version": version})
+    with Ledger.create(path, old) as ledger:
+        ledger.intend(1, charge())
+    with Ledger.open(path, signer=SigningKey(bytes(32))) as ledger:
+        ledger.release(1, MODEL)
+        ledger.checkpoint()
+        with pytest.raises(ValueError, match=f"a {version} holds no such entry"):
+            ledger.enter(RunClosed(ended="finished"))
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    head = bytes(32)
+    for line in lines:  # the format of that time, by hand
+        assert set(line) == {"entry", "hash"}
+        head = hashlib.sha256(head + rfc8785.dumps(line["entry"])).digest()
+        assert line["hash"] == head.hex()
+    assert not {"previous", "carried"} & set(lines[0]["entry"])
+    assert read_ledger(path)[0].charges() == [charge()]
+    assert [file.name for file in tmp_path.iterdir()] == ["old.jsonl"]  # it has no checkpoint
+    with pytest.raises(ValidationError, match="schema"):
+        Header.model_validate({**lines[0]["entry"], "schema": "ledger/5"})
 
 
 def test_pf_14_two_processes_cannot_write_one_ledger(path: Path) -> None:
@@ -261,7 +293,7 @@ def test_a_ledger_that_cannot_be_written_takes_no_further_entry(
     path: Path, header: Header, charge: Build
 ) -> None:
     with Path("/dev/full").open("r+b", buffering=0) as full:
-        ledger = Ledger(path, full, LedgerRecord(header), bytes(32))
+        ledger = Ledger(path, full, LedgerRecord(header), chain_of(header))
         with pytest.raises(OSError, match="No space"):
             ledger.intend(1, charge())
         assert ledger.record.opened == 0
@@ -281,7 +313,7 @@ def test_a_line_written_in_part_closes_the_ledger_and_is_dropped_later(
     path: Path, header: Header, charge: Build
 ) -> None:
     before = path.read_bytes()
-    ledger = Ledger(path, Filling(path, "a"), LedgerRecord(header), bytes(32))
+    ledger = Ledger(path, Filling(path, "a"), LedgerRecord(header), chain_of(header))
     with pytest.raises(OSError, match="cut short"):
         ledger.intend(1, charge())
     assert len(path.read_bytes()) == len(before) + 9

@@ -23,7 +23,7 @@ from homebody_server.spending import (
     spent_before,
 )
 
-from .world import Builder, PowerCutError, World, cut_in_round, entries, ledger_of
+from .world import Builder, PowerCutError, World, cut_back, cut_in_round, entries, ledger_of
 
 NDCG = MetricPlan(name="ndcg", noise_multiplier=9.0, releases=2)
 
@@ -96,12 +96,6 @@ def test_pf_14_rounds_released_without_their_ledger_end_the_run(
         world.run()
     assert refusal.value.exit_code == 14
     assert not world.folder.ledger_file.exists()
-
-
-def cut_back(world: World, lines: int) -> None:
-    """Put back an older copy of the ledger, of so many lines."""
-    file = world.folder.ledger_file
-    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:lines]))
 
 
 def test_a_lifetime_ledger_cut_back_before_any_release_is_noticed(make_world: Builder) -> None:

@@ -111,6 +111,6 @@ def test_pf_24_ledger_and_outcome_name_no_device_and_count_nobody(make_world: Ma
     few.run(few.instead(4, lambda _asked, _good: None))
     many.run()
     texts = [world.folder.ledger_file.read_text().splitlines() for world in (few, many)]
-    assert texts[0][1].split('"hash"')[0] == texts[1][1].split('"hash"')[0]
+    assert texts[0][1].split('"root"')[0] == texts[1][1].split('"root"')[0]
     names = {file.name for file in few.folder.path.iterdir()}
-    assert names == {"run.json", "run.key", "state.npz", "ledger.jsonl"}
+    assert names == {"checkpoint", "run.json", "run.key", "state.npz", "ledger.jsonl"}

@@ -25,16 +25,26 @@ from homebody_models.split import Split
 from homebody_models.statistics.settings import StatisticsSettings
 from homebody_models.zoo import ModelSpec
 from homebody_privacy import messages
+from homebody_privacy.approval.approvals_file import to_values
 from homebody_privacy.blt import BltParameters, Participation, charged_sensitivity, fine_bits
+from homebody_privacy.checkpoint import (
+    LedgerCheckpoint,
+    ledger_key,
+    origin_of,
+    sign_checkpoint,
+)
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.ledger import read_ledger
+from homebody_privacy.ledger_reading import read_lines
 from homebody_privacy.ledger_record import LedgerRecord
+from homebody_privacy.variants import to_toml
 from homebody_server.flower_app import run_rounds
 from homebody_server.replies import integers_of
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.statistic_plan import StatisticPass
 from homebody_simulation.grid import Cohort, CohortGrid, app_cohort
+from tests.approving import pin_reviewers, sign_off
 
 DEVICES = 12
 STRATEGY = BltParameters(theta=(0.9, 0.4), omega=(0.3, 0.3))
@@ -202,6 +212,16 @@ def entries(world: World) -> list[dict[str, Any]]:
     return [json.loads(line)["entry"] for line in lines]
 
 
+def cut_back(world: World, lines: int) -> None:
+    """Put back an older copy of the ledger, of so many lines, and the checkpoint of that time."""
+    file = world.folder.ledger_file
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:lines]))
+    key = ledger_key(world.folder.path.parent)
+    then, _ = read_lines(file)
+    at = LedgerCheckpoint(origin_of(world.folder.name), lines, then.heads[-1])
+    world.folder.checkpoint_file.write_text(sign_checkpoint(at, key), "utf-8")
+
+
 def same_end(one: TrainState, other: TrainState) -> bool:
     """Tell whether two runs ended in the same model and the same optimizer, bit for bit."""
     left, right = ({k: v.tobytes() for k, v in s.optimizer.items()} for s in (one, other))
@@ -232,7 +252,12 @@ class Builder:
         draft = RunSpec(**(self._usual(own) | own))
         config = config_of(self.base, draft)
         spec = replace(draft, config_digest=config.digest())
-        folder.write_json("run.json", {"spec": spec.to_dict()})
+        approvals = []
+        if spec.runtime == "deploy":
+            folder.config_file.write_text(to_toml(config), "utf-8")
+            pin_reviewers(folder.aggregator_folder)
+            approvals = to_values(sign_off(config, enrolled=DEVICES))
+        folder.write_json("run.json", {"spec": spec.to_dict(), "approvals": approvals})
         folder.write_key(key)
         folder.save_state(TrainState(1, self.model.init(np.random.default_rng(0)), {}))
         if spec.statistics:
@@ -301,6 +326,8 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
         return base
     blt = spec.mechanism == "blt"
     values = base.model_dump(by_alias=True)
+    values["activity"]["population"] = spec.devices
+    values["ledger"]["witness"] = "none"
     settings = spec.statistics_settings
     if settings is not None:
         values["statistics"] = {

@@ -12,6 +12,7 @@ from homebody_simulation.api import simulate
 from homebody_simulation.simulate import SimulatedRun
 
 CANARY = "canary-martha-7"
+ENDED = ["model_released", "run_closed", "retention_run"]
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -27,6 +28,7 @@ def test_pf_24_files_of_a_finished_run_have_known_names_alone(
     names = {file.name for file in run.folder.iterdir()}  # no key, no noise, no devices' records
     assert names == {
         "catalog",
+        "checkpoint",
         "egress.jsonl",
         "ledger.jsonl",
         "metrics.jsonl",
@@ -43,10 +45,11 @@ def test_pf_24_the_ledger_says_what_was_charged_and_nothing_of_who_came(
     small_run: SimulatedRun,
 ) -> None:
     entries = [line["entry"] for line in lines(small_run.folder / "ledger.jsonl")]
-    assert [entry["kind"] for entry in entries] == ["header", *["intent", "release"] * 2]
+    rounds = ["intent", "release"] * 2
+    assert [entry["kind"] for entry in entries] == ["header", *rounds, *ENDED]
     charge = {"population", "cohort_size", "cohort_cap", "noise_multiplier", "rounds"}
     charge |= {"kind", "part", "count_multiplier"}
-    for entry in entries[1:]:
+    for entry in entries[1 : -len(ENDED)]:
         if entry["kind"] == "intent":
             assert set(entry) == {"kind", "round", "charge"}
             assert set(entry["charge"]) == charge
@@ -61,7 +64,7 @@ def test_pf_24_a_correlated_ledger_says_no_more(correlated_run: SimulatedRun) ->
     entries = [line["entry"] for line in lines(correlated_run.folder / "ledger.jsonl")]
     round_, figure = ["intent", "release"], ["purchase", "answer"]
     kinds = [entry["kind"] for entry in entries]
-    assert kinds == ["header", "purchase", *round_ * 3, *figure, *round_ * 3, *figure]
+    assert kinds == ["header", "purchase", *round_ * 3, *figure, *round_ * 3, *figure, *ENDED]
     run = entries[1]["charge"]
     assert set(run) == {
         *("kind", "part", "runs", "noise_multiplier", "sensitivity", "theta", "omega"),
@@ -85,10 +88,8 @@ def test_the_egress_log_names_each_figure_a_device_sent(correlated_run: Simulate
         (number, size) for number in range(1, 7)
     ]
     assert [(entry["round"], entry["bytes"]) for entry in figures] == [(3, 16), (6, 16)]
-    assert [entry["ledger"] for entry in figures] == [
-        "purchase metrics/quality/3",
-        "purchase metrics/quality/6",
-    ]
+    assert [entry["charge"] for entry in figures] == ["metrics/quality/3", "metrics/quality/6"]
+    assert {entry["charge"] for entry in updates} == {"run"}
     assert all("hit@10, ndcg@10" in entry["what"] for entry in figures)
 
 
@@ -105,6 +106,7 @@ def test_the_egress_log_is_the_same_for_every_history(small_run: SimulatedRun) -
     assert [entry.pop("round") for entry in entries] == [1, 2]
     assert {entry["bytes"] for entry in entries} == {4 * small_run.report["model"]["parameters"]}
     assert {entry["purpose"] for entry in entries} == {"training"}
+    assert [entry["charge"] for entry in entries] == ["round/1", "round/2"]
 
 
 def test_the_state_holds_the_model_and_its_optimizer_alone(small_run: SimulatedRun) -> None:

@@ -98,7 +98,7 @@ def test_a_figure_that_could_not_be_opened_is_charged_and_said_to_be_missing(
 def test_every_reason_a_sum_can_be_void_for_has_words() -> None:
     header = Header(
         run="r", population="a" * 64, devices=9, delta=1e-5, ceiling=1.0, config="a" * 64,
-        schema="ledger/3",
+        schema="ledger/4",
     )  # fmt: skip
     for reason in (*map(str, VoidReason), INTERRUPTED, "report-goal"):
         record = LedgerRecord(header)

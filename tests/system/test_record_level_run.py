@@ -62,7 +62,7 @@ def test_record_level_changes_what_devices_send(runs: tuple[SimulatedRun, Simula
 def test_the_ledger_knows_the_user_level_alone(runs: tuple[SimulatedRun, SimulatedRun]) -> None:
     texts = [(run.folder / "ledger.jsonl").read_text() for run in runs]
     charges = [[line for line in t.splitlines() if '"intent"' in line] for t in texts]
-    parts = [[line.split('"hash"')[0] for line in lines] for lines in charges]
+    parts = [[line.split('"root"')[0] for line in lines] for lines in charges]
     assert parts[0] == parts[1]
 
 
