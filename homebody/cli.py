@@ -47,6 +47,7 @@ _GROUPS = (
     ("homebody_privacy.commands.approve_cli", "approve"),
     ("homebody_privacy.commands.approve_cli", "waive"),
     ("homebody_server.evidence.commands.verify_cli", "verify"),
+    ("homebody_server.evidence.commands.report_cli", "report"),
 )
 _NESTED = (
     ("homebody_privacy.commands.keys_cli", "keys"),

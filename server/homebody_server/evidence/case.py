@@ -16,10 +16,11 @@ from homebody_privacy.premises import broken_premises
 from homebody_server.evidence.figures import Figures, figures_of
 from homebody_server.evidence.sources import RunRecord
 from homebody_server.evidence.verify import verify_run
-from homebody_server.evidence.verify_lines import Verification
+from homebody_server.evidence.verify_lines import Line, Verification, note
 
 NOT_VERIFIED: Final = "NOT VERIFIED"
 _INTEGRITY: Final = 14
+_HIDDEN: Final = "epsilon: not shown, a premise of it failed"
 _DAY_S: Final = 86_400
 
 
@@ -51,6 +52,20 @@ class Case:
     def day(self) -> str:
         """The day of ``now``, as ``2026-11-26``."""
         return day_of(self.now)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What verify found, without the figures of a case that shows none."""
+        found = self.verification.lines
+        if not self.withheld:
+            return found
+        return tuple(note(_HIDDEN) if _tells_epsilon(one) else one for one in found)
+
+    @property
+    def verify_log(self) -> str:
+        """What verify prints, without the path of a machine."""
+        told = str(Verification(self.lines))
+        return told.replace(str(self.record.folder), self.record.name)
 
     @property
     def is_verified(self) -> bool:
@@ -126,6 +141,10 @@ def _has_notices(record: RunRecord) -> bool:
     return all(
         (record.folder / one.file).is_file() for one in record.config.consent.notices.values()
     )
+
+
+def _tells_epsilon(line: Line) -> bool:
+    return line.mark == "ok" and "epsilon" in line.text and any(c.isdigit() for c in line.text)
 
 
 def _signed(record: RunRecord) -> tuple[Approval | Waiver, ...]:

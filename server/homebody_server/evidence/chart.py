@@ -1,5 +1,6 @@
 """The budget chart: epsilon after each charge against its cap, as inline SVG and in words."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Final
@@ -12,6 +13,7 @@ _LEFT: Final = 52
 _RIGHT: Final = 18
 _TOP: Final = 26
 _BOTTOM: Final = 42
+_TICKS: Final = 4
 _NAMED: Final = 'aria-labelledby="chart-title chart-words"'
 
 
@@ -22,7 +24,7 @@ def budget_chart(figures: Figures) -> str:
         figures: With at least one step.
     """
     steps = figures.steps
-    top = 1.15 * max(figures.cap, figures.epsilon)
+    top = _TICKS * _nice(1.05 * max(figures.cap, figures.epsilon) / _TICKS)
     words = alternative(figures)
     parts = [
         f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" {_NAMED}>',
@@ -46,6 +48,12 @@ def alternative(figures: Figures) -> str:
     )
 
 
+def _nice(step: float) -> float:
+    """Return the least of 1, 1.25, 2, 2.5 and 5 times a power of ten that is not below a step."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(n * power for n in (1.0, 1.25, 2.0, 2.5, 5.0, 10.0) if n * power >= step)
+
+
 def _x(place: int, steps: int) -> float:
     """Return where a step begins: steps are evenly spread, whatever the entries between them."""
     return _LEFT + (_WIDTH - _LEFT - _RIGHT) * place / steps
@@ -57,8 +65,8 @@ def _y(epsilon: float, top: float) -> float:
 
 def _grid(top: float) -> list[str]:
     found = []
-    for part in range(5):
-        value = top * part / 4
+    for part in range(_TICKS + 1):
+        value = top * part / _TICKS
         y = _y(value, top)
         found.append(
             f'<line class="grid" x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}"/>'

@@ -190,8 +190,11 @@ def _small(case: Case) -> Answer:
 def _wrong(case: Case) -> Answer:
     lines = tuple(
         Statement(line.text[:1].upper() + line.text[1:], CHECKED, ("verify",))
-        for line in case.verification.lines
+        for line in case.lines
         if line.mark != "ok"
     )
-    nothing = Statement("Verify found nothing wrong.", CHECKED, ("verify",))
-    return Answer("What did a check of the record find wrong", lines or (nothing,))
+    nothing = Statement("Nothing: all is as it should be.", CHECKED, ("verify",))
+    return Answer(
+        "What did the check of the record find, besides what is as it should be",
+        lines or (nothing,),
+    )

@@ -41,28 +41,25 @@ def impact_assessment(case: Case) -> Sheet:
             Part("3 What may go wrong for people", _risks(case)),
             Part(
                 "4 How likely and how bad",
-                (_left("likelihood and severity of each risk of part 3"),),
+                (Answer("The risks of part 3", people="how likely each is, and how severe"),),
             ),
             Part("5 What is done about it", _measures(case)),
             Part(
                 "6 What remains, and who answers for it",
                 (
-                    _left(
-                        "whether what remains is acceptable, and whether the authority is asked "
-                        "(Art. 36)"
+                    Answer(
+                        "The decision",
+                        people="whether what remains is acceptable, and whether the authority is "
+                        "asked (Art. 36)",
                     ),
-                    _left(
-                        "the advice of the data protection officer and the views of the people "
-                        "concerned"
+                    Answer(
+                        "Whom it was discussed with",
+                        people="advice of the protection officer, views of the people concerned",
                     ),
                 ),
             ),
         ),
     )
-
-
-def _left(what: str) -> Answer:
-    return Answer(f"{what[:1].upper()}{what[1:]}", people=what)
 
 
 def _about(case: Case) -> tuple[Answer, ...]:

@@ -23,7 +23,7 @@ from homebody_server.evidence.dpia import impact_assessment
 from homebody_server.evidence.ledger_part import proofs_of
 from homebody_server.evidence.manifest import MANIFEST, write_manifest
 from homebody_server.evidence.model_card import model_card
-from homebody_server.evidence.page import render, verify_log
+from homebody_server.evidence.page import render
 from homebody_server.evidence.processing import record_of_processing
 from homebody_server.evidence.registry import registry_entry, to_yaml
 from homebody_server.evidence.sample import Sample, consent_sample, sample_files
@@ -51,7 +51,7 @@ def build_pack(case: Case, key: SigningKey) -> dict[str, bytes]:
         "evidence.json": rfc8785.dumps(evidence_document(case, key)),
         SCHEMA: schema_text().encode(),
         "proofs.json": _json(proofs_of(case.record)),
-        "verify.txt": f"{verify_log(case)}\n".encode(),
+        "verify.txt": f"{case.verify_log}\n".encode(),
         "documents/opendp-registry.yaml": _stamped(case, to_yaml(registry)),
         **{
             f"documents/{name}.md": markdown(sheet, case.stamp).encode()

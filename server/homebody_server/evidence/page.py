@@ -103,7 +103,7 @@ def _environment(entries: int) -> Environment:
 
 def _facts(case: Case) -> dict[str, Any]:
     """Return what the first two sections show."""
-    config, figures, lines = case.record.config, case.figures, case.verification.lines
+    config, figures, lines = case.record.config, case.figures, case.lines
     wrong = [line.text for line in lines if line.mark == "WRONG"]
     # The chart escapes its own text.
     chart = Markup(budget_chart(figures)) if figures and figures.steps else None  # noqa: S704
@@ -164,7 +164,7 @@ def _record(case: Case, sample: Sample | None, names: Iterable[str]) -> dict[str
     return {
         "rows": rows_of(record),
         "kinds": _kinds(case),
-        "verify_log": verify_log(case),
+        "verify_log": case.verify_log,
         "signed": [_signed(one) for one in case.signed],
         "approval_notes": () if case.approvals is None else case.approvals.refused,
         "checkpoint": None if note is None else note.decode("utf-8", "replace"),
@@ -174,11 +174,6 @@ def _record(case: Case, sample: Sample | None, names: Iterable[str]) -> dict[str
         "sample_files": [name for name in names if name.startswith("consent/")],
         "sample_receipt": None if sample is None else _receipt(sample),
     }
-
-
-def verify_log(case: Case) -> str:
-    """Return what verify says, without the path of a machine."""
-    return str(case.verification).replace(str(case.record.folder), case.record.name)
 
 
 def _receipt(sample: Sample) -> str:

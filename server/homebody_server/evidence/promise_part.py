@@ -118,14 +118,13 @@ def bets(case: Case) -> tuple[Statement, ...]:
 def devices_see_to(case: Case) -> tuple[Statement, ...]:
     """Return what a person's own device sees to."""
     config = case.record.config
-    texts = [f"A device: {text}." for text in enforced(config)]
+    texts = [_of_device(text) for text in enforced(config)]
     gates = (
-        "A device: nothing is kept, read, trained on or sent without a yes to that purpose and "
-        "that "
+        "A device keeps, reads, trains on and sends nothing without a yes to that purpose and that "
         "data; every switch starts off."
     )
     limit = config.consent.withdraw_max_seconds
-    off = f"A device: switched off, it shuts its gates and erases within {limit} s."
+    off = f"Switched off, a device shuts its gates and erases within {limit} s."
     return (
         Statement(gates, ENFORCED, ("rule:CON-010", "rule:CON-011")),
         *(Statement(text, ENFORCED, _refs(text)) for text in texts),
@@ -137,7 +136,7 @@ def checked(case: Case) -> tuple[Statement, ...]:
     """Return what was checked afterwards, from the lines of verify."""
     return tuple(
         Statement(_sentence(line.text), CHECKED, ("verify",))
-        for line in case.verification.lines
+        for line in case.lines
         if line.mark == "ok"
     )
 
@@ -218,6 +217,11 @@ def _voids(case: Case) -> Iterable[Statement]:
 
 def _refs(text: str) -> tuple[str, ...]:
     return next((refs for words, refs in _REFS.items() if words in text), ("check",))
+
+
+def _of_device(text: str) -> str:
+    """Return a sentence about "it" as one about a device."""
+    return _sentence(f": {text}".replace(": it ", ": a device ", 1).removeprefix(": "))
 
 
 def _sentence(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from homebody_privacy.charges import round_up
 from homebody_privacy.lattice import RECORD_BITS
+from homebody_privacy.protection import RecordLevel
 from homebody_privacy.record import (
     CrossCheckError,
     RecordRounds,
@@ -18,16 +19,18 @@ from homebody_server.evidence.level import KEY, absent, said, unit_block
 from homebody_server.evidence.words import ENFORCED, Statement
 
 
-def record_level(case: Case) -> dict[str, Any]:
+def record_level(case: Case, own: RecordLevel) -> dict[str, Any]:
     """Return the block of the record level, or why there is none.
+
+    Args:
+        case: The run.
+        own: What the config says of this layer.
 
     Raises:
         ModuleNotFoundError: If the run has this layer and Opacus is not installed.
     """
     config, ledger = case.record.config, case.record.ledger
-    own, dp = config.dp.record, config.dp
-    if own is None or not own.enabled:
-        return absent("does not apply", "training on the device adds no noise of its own")
+    dp = config.dp
     if ledger is None or not ledger.closed:
         return absent("does not apply", "the run had no rounds")
     rounds, rate = ledger.closed, dp.cohort_size / ledger.header.devices

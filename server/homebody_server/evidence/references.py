@@ -97,7 +97,7 @@ def rule_rows(check: CheckResult, refs: Iterable[str]) -> list[RuleRow]:
     for rule in RULES:
         before = rows.get(rule.id)
         words = rule.fails_on if before is None else f"{before.fails_on}; {rule.fails_on}"
-        rows[rule.id] = RuleRow(rule.id, words, rule.ref, here.get(rule.id, "ok"))
+        rows[rule.id] = RuleRow(rule.id, words.replace("`", ""), rule.ref, here.get(rule.id, "ok"))
     for found in check.findings:
         if found.rule not in rows:
             own = RuleRow(found.rule, found.message, found.ref, here[found.rule])
@@ -113,7 +113,7 @@ def _value(values: Mapping[str, Any], path: str) -> str:
     at: Any = values
     for name in path.split("."):
         if not isinstance(at, Mapping) or name not in at:
-            return "not in the file"
+            return "not in the file: its default holds"
         at = at[name]
     if isinstance(at, list):
         return ", ".join(map(str, at)) or "none"

@@ -3,38 +3,53 @@
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from homebody_privacy.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+if TYPE_CHECKING:
+    from homebody_server.evidence.case import Case
 
-_FORMATS = ("text", "json", "opendp-registry")
+app = typer.Typer(help="Write the evidence pack of a run.", no_args_is_help=True)
+
+_SHOWN = ("index.html", "evidence.json", "MANIFEST")
 
 
-@app.command()
+@app.callback()
+def reports() -> None:
+    """Write the evidence pack of a run."""
+
+
+@app.command("report")
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run that has ended.")],
+    *,
     evidence: Annotated[
         Path | None, typer.Option(help="Folder of the pack to write; a pack there is replaced.")
     ] = None,
     keys: Annotated[
-        Path | None, typer.Option(help="Reviewers' keys, to compare signatures with.")
+        Path | None, typer.Option(help="Pinned keys of reviewers, ledger and publisher.")
     ] = None,
     day: Annotated[
         str | None,
-        typer.Option(help="Judge expiry as of this day, such as 2026-11-26; today by default."),
+        typer.Option(help="Judge expiry as of this day, such as 2026-11-26; by default today."),
     ] = None,
     pdf: Annotated[
         bool, typer.Option("--pdf", help="Print the pack beside it, by WeasyPrint or Chromium.")
     ] = False,
-    format: Annotated[  # noqa: A002 - the option's name
-        str, typer.Option(help="text, json, or opendp-registry: the registry's entry alone.")
+    output: Annotated[
+        Literal["text", "json", "opendp-registry"],
+        typer.Option("--format", help="text, json, or opendp-registry: that entry alone."),
     ] = "text",
 ) -> None:
-    """Write the evidence pack of a run: what a reviewer reads, checks and keeps."""
+    """Write what a reviewer reads, checks and keeps; NOT VERIFIED and exit 14 if a check fails.
+
+    Raises:
+        UsageError: If there is nothing to write, or the day is none.
+        InvalidFileError: If it is no folder of a run.
+    """
     from homebody_privacy.approval.reviewers import ReviewerKeys
     from homebody_privacy.signing import SigningKey
     from homebody_server.evidence.case import open_case
@@ -43,48 +58,42 @@ def report(
     from homebody_server.evidence.registry import registry_entry, to_yaml
     from homebody_server.evidence.sources import read_run
 
-    if format not in _FORMATS:
-        raise UsageError(f"--format must be {', '.join(_FORMATS)}, got {format}")
-    if evidence is None and format != "opendp-registry":
+    if evidence is None and (output != "opendp-registry" or pdf):
         raise UsageError("--evidence is missing", fix="name the folder of the pack to write")
-    now = _now(day)
-    reviewers = None if keys is None else ReviewerKeys.load(keys)
-    case = open_case(read_run(run), reviewers, now)
+    pinned = None if keys is None else ReviewerKeys.load(keys)
+    case = open_case(read_run(run), pinned, _seconds(day))
     written: list[Path] = []
     if evidence is not None:
         write_pack(evidence, case, SigningKey.load(run.resolve().parent / "ledger.key"))
-        written = [evidence / name for name in ("index.html", "evidence.json", "MANIFEST")]
+        written = [evidence / name for name in _SHOWN]
         if pdf:
             written.append(print_pack(evidence))
-    if format == "opendp-registry":
+    if output == "opendp-registry":
         typer.echo(to_yaml(registry_entry(case)), nl=False)
-    elif format == "json":
-        typer.echo(
-            json.dumps(
-                {
-                    "run": case.record.name,
-                    "verified": case.is_verified,
-                    "exit_code": case.verification.exit_code,
-                    "epsilon": None if case.figures is None else case.figures.epsilon,
-                    "withheld": list(case.withheld),
-                    "failed": case.check.failed,
-                    "warned": case.check.warned,
-                    "written": [str(path) for path in written],
-                }
-            )
-        )
+    elif output == "json":
+        typer.echo(json.dumps(_told(case, written), ensure_ascii=False, allow_nan=False))
     else:
-        typer.echo(" ".join(f"{path}{_signed(path)}" for path in written))
+        typer.echo("  ".join(f"{p} (signed)" if p.name == "MANIFEST" else str(p) for p in written))
     if not case.is_verified:
-        typer.echo(str(case.verification), err=True)
+        typer.echo(case.verify_log, err=True)
         raise typer.Exit(case.verification.exit_code)
 
 
-def _signed(path: Path) -> str:
-    return " (signed)" if path.name == "MANIFEST" else ""
+def _told(case: "Case", written: list[Path]) -> dict[str, object]:
+    return {
+        "run": case.record.name,
+        "verified": case.is_verified,
+        "exit_code": case.verification.exit_code,
+        "epsilon": None if case.figures is None else case.figures.epsilon,
+        "withheld": list(case.withheld),
+        "failed": case.check.failed,
+        "warned": case.check.warned,
+        "written": [str(path) for path in written],
+    }
 
 
-def _now(day: str | None) -> int:
+def _seconds(day: str | None) -> int:
+    """Return the time expiry is judged for, in Unix seconds."""
     from datetime import UTC, datetime
 
     if day is None:
@@ -92,4 +101,4 @@ def _now(day: str | None) -> int:
     try:
         return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError as error:
-        raise UsageError(f"--day must be a day such as 2026-11-26, got {day}") from error
+        raise UsageError(f"--day must be a day such as 2026-11-26, got {day!r}") from error
