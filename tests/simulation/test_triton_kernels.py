@@ -141,8 +141,9 @@ def test_statistics_of_long_histories_are_those_of_each_device(tmp_path: Path) -
 
 
 @pytest.mark.slow  # interpreted: a minute
-def test_statistics_of_many_more_populations_are_those_of_devices_and_of_numba() -> None:
-    run_interpreted("triton_statistics.py", "150")
+@pytest.mark.parametrize(("what", "examples"), [("statistics", "150"), ("models", "100")])
+def test_many_more_populations_come_out_as_device_by_device(what: str, examples: str) -> None:
+    run_interpreted("triton_ragged.py", what, examples)
 
 
 @pytest.mark.slow  # interpreted: tens of seconds

@@ -1,18 +1,11 @@
-"""Ragged populations, and what Triton's interpreter counts of them; see ``triton_world``.
+"""Ragged populations, and what Triton's interpreter counts of them; see ``triton_world``."""
 
-``python triton_statistics.py EXAMPLES`` holds so many more populations, drawn by hypothesis,
-against the code of a device and against numba.
-"""
-
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from homebody_client.statistic import Pairs, Statistic
 from homebody_models.statistics.contribution import EVENTS, popularity_statistic
@@ -143,48 +136,3 @@ def interpreted(case: str) -> Iterator[tuple[str, Integers]]:
         ]
         for what in shards[0]:
             yield f"{number}-{what}", np.sum([one[what] for one in shards], axis=0)
-
-
-EVENT: Final = st.integers(0, ITEMS - 1)
-RAGGED: Final = st.lists(
-    st.one_of(
-        st.lists(EVENT, max_size=20),
-        st.permutations(range(ITEMS)),
-        st.lists(st.sampled_from([2, 7]), max_size=9),
-        st.integers(EVENTS - 2, EVENTS + 60).map(
-            lambda n: [7 * n * n * event % ITEMS for event in range(n)]
-        ),
-    ),
-    min_size=1,
-    max_size=7,
-)
-
-
-def _main(examples: str) -> None:
-    from homebody_simulation.cohort.on_numba.counts import popularity_total  # noqa: PLC0415
-    from homebody_simulation.cohort.statistics_pairs import pairs_total  # noqa: PLC0415
-
-    counter = counter_here()
-
-    @settings(max_examples=int(examples), deadline=None, suppress_health_check=list(HealthCheck))
-    @given(RAGGED, st.sampled_from([1.0, 0.8, 1e-3]), st.integers(16, 20))
-    def compare(histories: Histories, window: float, bits: int) -> None:
-        asked = Asked(histories, window, bits)
-        rows = np.arange(len(histories))
-        work, own = asked.work(rows), counted(counter, asked, rows)
-        alone = asked.alone()
-        for what in alone:
-            assert own[what].tolist() == alone[what].tolist(), what
-        ptr, items, lattice = work.ptr, work.items, work.lattice
-        theirs = popularity_total(ptr, items, rows, length=ITEMS, lattice=lattice, threads=1)
-        assert own["popularity"].tolist() == theirs.tolist()
-        theirs = pairs_total(
-            ptr, items, rows, space=SPACE, window=window, lattice=lattice, threads=1
-        )
-        assert own["pairs"].tolist() == theirs.tolist()
-
-    compare()
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -88,6 +88,7 @@ class TritonFactorization:
     Attributes:
         model: The model.
         shape: How the work is cut up.
+        loader: Brings histories to the processor.
     """
 
     model: LogisticFactorization

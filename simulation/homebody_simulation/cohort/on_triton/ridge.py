@@ -44,6 +44,7 @@ class TritonRidge:
 
     Attributes:
         model: The model.
+        loader: Brings histories to the processor.
     """
 
     model: MatrixFactorization

@@ -45,6 +45,7 @@ class TritonTower:
         model: The model; at most ``MOST_CUTS`` cuts.
         precision: Of products on a GPU: ``ieee`` is float32; ``tf32x3`` splits each number in three
             for the tensor cores and comes close to it.
+        loader: Brings histories to the processor.
     """
 
     model: TwoTower
