@@ -129,7 +129,7 @@ CONSENT: Final = (
         "<=",
         395,
         "a yes is asked for again after a year or so",
-        "GDPR Art. 5(1)(e), 7; EDPB Guidelines 05/2020, 110",
+        "GDPR Art. 5(1)(e), 7; EDPB Guidelines 05/2020",
     ),
     limit(
         "CON-003",

@@ -154,7 +154,7 @@ def _merged(own: Iterable[Finding], firm: Iterable[_Firm]) -> list[Finding]:
     for rule, finding in firm:
         alike = [one for one in found if (one.rule, one.path) == (finding.rule, finding.path)]
         warnings = [one for one in alike if one.level == "warn"]
-        bounds = {entry.bound for entry in by_id().get(rule.id, ()) if _is_like(entry, rule)}
+        bounds = [entry.bound for entry in by_id().get(rule.id, ()) if _is_like(entry, rule)]
         failed = [one for one in alike if one.level == "fail" and one.source != finding.source]
         if failed and bounds and not all(_is_stricter(rule, bound) for bound in bounds if bound):
             continue

@@ -20,6 +20,8 @@ ID: Final = re.compile(r"[A-Z]{1,4}-[0-9]{3}")
 
 BASELINE: Final = "baseline"
 
+_BROKEN: Final = {"<=": "above", ">=": "below", "==": "other than", "!=": "of", "in": "none of"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
@@ -55,7 +57,7 @@ class Hit:
 Judge: TypeAlias = Callable[[Facts], Iterable[Hit]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rule:
     """One rule.
 
@@ -121,15 +123,13 @@ def limit(
     value: object,
     why: str,
     ref: str,
-    *,
-    fails_on: str = "",
     **more: Any,  # noqa: ANN401 - further fields of Rule
 ) -> Rule:
     """Return a rule that compares a field with a value."""
     return Rule(
         id=rule,
         paths=(path,),
-        fails_on=fails_on or f"`{path}` unless {wants(op, value)}: {why}",
+        fails_on=f"`{path}` {_BROKEN.get(op, 'without')} {shown(value)}: {why}",
         ref=ref,
         judge=lambda facts: compared(facts, path, op, value, why),
         bound=(op, value),
