@@ -17,6 +17,7 @@ from homebody_client.consent.egress import EgressLog
 from homebody_client.consent.gates import Gates
 from homebody_client.keystores import KeyStore, best_key_store
 from homebody_client.light_dataclass import dataclass
+from homebody_client.owner import OWNER
 from homebody_client.profile import Profile
 from homebody_client.shut_book import ShutBook
 from homebody_client.store import Store
@@ -85,6 +86,8 @@ def open_parts(
             is damaged, and nothing is opened.
     """
     egress, problems = EgressLog(profile.egress), list[str]()
+    if profile.store.exists() and not profile.vault.exists():  # if its key is there, more is said
+        problems.append(f"{profile.vault}: it is not there, and what it opened is lost")
     try:
         place = keys or best_key_store(profile.state, profile.identity, passphrase=passphrase)
         vault = Vault.open(profile.vault, place)
@@ -115,6 +118,8 @@ def open_parts(
         )
 
     book, store = _book(open_book, store, problems)
+    if isinstance(book, ConsentBook) and book.keeper.state.broken_at is not None:
+        problems.append(f"{profile.receipts}: not what the vault vouches for: all is shut")
     return Parts(
         profile=profile,
         lock=lock,
@@ -130,6 +135,8 @@ def open_parts(
 def _store(profile: Profile, vault: Vault, problems: list[str]) -> Store | None:
     if vault.key(DEDUPE) is None:
         vault.change(new_keys=(DEDUPE,))
+    if vault.value(OWNER) is not None and not profile.store.exists():
+        problems.append(f"{profile.store}: it is gone, and the rows in it")
     try:
         return Store.open(profile.store, dedupe_key=vault.key(DEDUPE) or b"")
     except HomebodyError as error:

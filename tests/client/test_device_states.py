@@ -106,7 +106,9 @@ STATES = {
     "store of random bytes": State("store-unreadable", overwrite("store.sqlite", b"\x9d" * 9000)),
     "store cut to half": State("store-unreadable", cut("store.sqlite", 0.5)),
     "store with blank pages": State("store-unreadable", damaged_pages),
-    "store gone": State("no-history", lambda p: (p / "store.sqlite").unlink()),
+    "store gone": State(
+        "no-history", lambda p: (p / "store.sqlite").unlink(), problem="store.sqlite: it is gone"
+    ),
     "store a folder": State(
         "store-unreadable",
         store_a_folder,
@@ -115,15 +117,23 @@ STATES = {
         "store-unreadable", lambda p: (state_of(p) / "keys.vault").unlink(), problem="keys.vault"
     ),
     "vault damaged": State("store-unreadable", damaged_vault, problem="keys.vault"),
-    "state folder gone": State("consent-closed", lambda p: shutil.rmtree(state_of(p))),
+    "state folder gone": State(
+        "consent-closed",
+        lambda p: shutil.rmtree(state_of(p)),
+        problem="keys.vault: it is not there",
+    ),
     "key others may read": State("store-unreadable", key_others_may_read, problem="kek.key"),
     "vault gone, nothing on offer": State(
         "store-unreadable", damaged_vault, NO_MODEL, problem="keys.vault"
     ),
-    "receipts cut": State("consent-closed", last_receipt_gone),
-    "receipts gone": State("consent-closed", lambda p: (p / "receipts.jsonl").unlink()),
-    "receipts of random bytes": State("consent-closed", overwrite("receipts.jsonl", b"\xff" * 99)),
-    "profile from a backup": State("consent-closed", backup_put_back),
+    "receipts cut": State("consent-closed", last_receipt_gone, problem="receipts.jsonl"),
+    "receipts gone": State(
+        "consent-closed", lambda p: (p / "receipts.jsonl").unlink(), problem="receipts.jsonl"
+    ),
+    "receipts of random bytes": State(
+        "consent-closed", overwrite("receipts.jsonl", b"\xff" * 99), problem="receipts.jsonl"
+    ),
+    "profile from a backup": State("consent-closed", backup_put_back, problem="receipts.jsonl"),
     "publisher's key damaged": State(
         "no-model",
         overwrite("publisher.pub", b"no key"),
