@@ -117,13 +117,15 @@ def test_refused_model_leaves_the_one_in_use(shop: DemoShop, tmp_path: Path) -> 
 def test_closed_device_may_be_closed_again_and_leaves_no_thread(
     shop: DemoShop, tmp_path: Path
 ) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     device = open_device(shop, tmp_path / "p")
     allow(device)
     live(device)
     device.close()
     device.close()
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:  # told to end; nobody waits for them
+        thread.join(5.0)
+    assert set(threading.enumerate()) <= before
     with open_device(shop, tmp_path / "p") as again:
         assert len(again.knows()) == 6
     with pytest.raises(UsageError, match="closed"):
