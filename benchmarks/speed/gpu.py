@@ -1,9 +1,10 @@
-"""How fast a GPU trains: the workload of the table, and TwoTower beside its own roofline.
+"""How fast a GPU trains: the workload of the table, TwoTower beside its own roofline, the rest.
 
     python benchmarks/speed/gpu.py [--rounds N] [--tune] [--json FILE]
 
-Prints devices a second at a cohort of 500 of 6,040 devices and of 50,000 of a million, after it has
-held some devices' integers against one device at a time. Without a CUDA device it says so and ends
+Prints devices a second at a cohort of 500 of 6,040 devices and of 50,000 of a million, then of the
+one-shot statistics of as many, of popularity and of the core tower, each after it has held some
+devices' integers against one device at a time. Without a CUDA device it says so and ends
 with code 1; with ``TRITON_INTERPRET=1`` and small numbers it can be tried without one:
 
     TRITON_INTERPRET=1 python benchmarks/speed/gpu.py --small
@@ -25,6 +26,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from gpu_passes import Pass, model_passes, statistic_passes
 from roofline import NoDeviceError, Roofline, processor_here, tower_roofline
 from world import (
     BATCH,
@@ -229,9 +231,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"GPU: {name}; torch {torch.__version__}")
         if asked.small:
             sizes, towers = [(2, DEVICES, 1, 1)], [("ieee", 2, 1, 70)]
+            populations, trained = [(2, 1, 1)], [(2, 2, 1, 1)]
         else:
             sizes = [(n, of, asked.rounds, _CHECKED) for n, of in ((500, DEVICES), (50_000, 10**6))]
             towers = [(way, _TOWER_COHORT, 10, ITEMS) for way in ("ieee", "tf32x3")]
+            populations = [(of, 10, _CHECKED) for of in (DEVICES, 10**6)]
+            trained = [(DEVICES, _TOWER_COHORT, 10, _CHECKED)]
         rounds = [_shown(gpu_rounds(*size)) for size in sizes]
         if asked.tune:
             for shape in SHAPES:
@@ -239,11 +244,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(shape, end=": ")
                     _shown(gpu_rounds(*size, **shape))
         rooflines = [_drawn(tower_roofline(*tower)) for tower in towers]
+        passes = [_passed(one) for size in populations for one in statistic_passes(*size)]
+        passes += [_passed(one) for size in trained for one in model_passes(*size)]
     except NoDeviceError as error:
         print(error)
         return 1
     if asked.json:
-        found = {"gpu": name, "rounds": rounds, "towers": rooflines}
+        found = {"gpu": name, "rounds": rounds, "towers": rooflines, "passes": passes}
         asked.json.write_text(json.dumps(found, indent=1), "utf-8")
     return 0
 
@@ -256,6 +263,15 @@ def _shown(one: Rounds) -> dict[str, Any]:
         f"{one.different:.2f} coordinates a device"
     )
     return {**asdict(one), "devices_s": one.rate, "trained_s": one.train_rate}
+
+
+def _passed(one: Pass) -> dict[str, Any]:
+    print(
+        f"{one.what}, {one.devices:,} devices once: {one.rate:,.0f} devices/s "
+        f"({1e3 * one.seconds:.2f} ms); check: at most {one.most_steps} step, on "
+        f"{one.different:.2f} coordinates a device"
+    )
+    return {**asdict(one), "devices_s": one.rate}
 
 
 def _drawn(one: Roofline) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def tower_roofline(precision: str, devices: int, rounds: int, items: int = ITEMS
     return Roofline(
         precision=precision,
         devices=devices,
-        seconds=_median(lambda: kernel.run(parameters, work), rounds),
+        seconds=median_s(lambda: kernel.run(parameters, work), rounds),
         flop=flop,
         bytes=moved,
         flop_s=_product_rate(),
@@ -116,17 +116,17 @@ def _product_rate(size: int = 8192) -> float:
     torch.backends.cuda.matmul.allow_tf32 = False
     a, b = (torch.randn(size, size, device=where) for _ in range(2))
     out = torch.empty_like(a)
-    return 2.0 * size**3 / _median(lambda: torch.matmul(a, b, out=out), 5)
+    return 2.0 * size**3 / median_s(lambda: torch.matmul(a, b, out=out), 5)
 
 
 def _copy_rate(length: int = 1 << 28) -> float:
     where = processor_here()
     length = length if where.type == "cuda" else 1 << 16
     source, target = (torch.zeros(length, device=where) for _ in range(2))
-    return 2.0 * 4.0 * length / _median(lambda: target.copy_(source), 5)
+    return 2.0 * 4.0 * length / median_s(lambda: target.copy_(source), 5)
 
 
-def _median(task: Callable[[], Any], rounds: int) -> float:
+def median_s(task: Callable[[], Any], rounds: int) -> float:
     """Return the median seconds of a task, which is done when the GPU is."""
     walls = []
     for _ in range(_WARM + rounds):

@@ -209,8 +209,9 @@ def _tower(data: Interactions) -> Recommender:
 
 
 def on_gpu(*, quick: bool) -> dict[str, Any]:
-    """Train the workload and TwoTower on a GPU."""
+    """Train the workload and TwoTower on a GPU, and count statistics there."""
     import gpu  # noqa: PLC0415 - an extra, and a GPU
+    import gpu_passes  # noqa: PLC0415
     import roofline  # noqa: PLC0415
 
     try:
@@ -219,6 +220,13 @@ def on_gpu(*, quick: bool) -> dict[str, Any]:
         towers = [
             roofline.tower_roofline(way, 4096, 3 if quick else 10) for way in ("ieee", "tf32x3")
         ]
+        times, checked = (3, 2) if quick else (10, 8)
+        passes = [
+            one
+            for _, population in sizes
+            for one in gpu_passes.statistic_passes(population, times, checked)
+        ]
+        passes += gpu_passes.model_passes(DEVICES, 4096, times, checked)
     except roofline.NoDeviceError as error:
         raise NotAvailableError(str(error)) from error
     return {
@@ -238,6 +246,9 @@ def on_gpu(*, quick: bool) -> dict[str, Any]:
                 "roofline": one.ratio,
             }
             for one in towers
+        ],
+        "passes": [
+            {"what": one.what, "devices": one.devices, "devices_s": one.rate} for one in passes
         ],
     }
 

@@ -174,13 +174,18 @@ def from_gpu_program(found: Answer) -> Answer:
         {**one, "devices_s": one["devices"] / one["seconds"], "roofline": one["ratio"]}
         for one in found["towers"]
     ]
-    return {"rounds": found["rounds"], "towers": towers}
+    passes = found.get("passes", [])  # what an older program wrote has none
+    return {"rounds": found["rounds"], "towers": towers, "passes": passes}
 
 
 def _gpu(answer: Answer) -> tuple[Sequence[str], list[list[str]], list[Figure]]:
     head = ("on the GPU", "devices/s")
     rows = [
         [f"TwoTower, {one['precision']}", f"{one['devices_s']:,.0f}"] for one in answer["towers"]
+    ]
+    rows += [
+        [f"{one['what']}, {one['devices']:,} devices once", f"{one['devices_s']:,.0f}"]
+        for one in answer["passes"]
     ]
     figures = []
     for one in answer["rounds"]:

@@ -1,5 +1,9 @@
 """A run with Triton's engine: its statistics and rounds are those of the devices' own code."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -23,6 +27,7 @@ from homebody_simulation.datasets import load_dataset
 from .triton_run import released
 from .triton_world import run_interpreted
 
+ROOT = Path(__file__).parents[2]
 Write = Callable[..., Path]
 
 STATISTICS = """
@@ -133,3 +138,26 @@ def test_a_run_of_statistics_alone_releases_the_same_bits(
     one_by_one = released(config, tmp_path, engine="reference", **usual)
     assert one_by_one.any()
     assert one_by_one.tobytes() == np.load(file).tobytes()
+
+
+@pytest.mark.slow  # interpreted: a minute
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+def test_the_benchmark_of_a_gpu_holds_every_kernel_against_a_device_and_is_kept(
+    tmp_path: Path,
+) -> None:
+    found, kept = tmp_path / "gpu.json", tmp_path / "speed.json"
+    shutil.copy(ROOT / "benchmarks/results/speed.json", kept)
+    own = {**os.environ, "TRITON_INTERPRET": "1"}
+    program = [sys.executable, str(ROOT / "benchmarks/speed/gpu.py"), "--small"]
+    done = subprocess.run(
+        [*program, "--json", str(found)], env=own, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.count("check: at most") == 5
+    command = [sys.executable, str(ROOT / "benchmarks/speed"), "--out", str(kept)]
+    subprocess.run([*command, "--gpu", str(found)], check=True)
+    shown = subprocess.run([*command, "--table"], check=True, capture_output=True, text=True)
+    for what in (
+        *("one-shot statistic of popularity", "one-shot statistic of the pairs of 3,000 items"),
+        *("model popularity", "model core-tower"),
+    ):
+        assert f"| {what}, 2 devices once |" in shown.stdout
