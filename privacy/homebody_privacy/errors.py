@@ -9,10 +9,14 @@ HomebodyError              1  (abstract)
 ├ MissingExtraError        1  missing-extra      install the named extra
 ├ DependencyError          1  dependency-failed  run homebody doctor
 ├ PolicyViolationError    10  policy-violation   change the config or ask for a waiver
+│ ├ NotApprovedError      10  not-approved       let reviewers approve what is to run
+│ ├ BelowFloorError       10  below-floor        protect people at least as the device asks
+│ └ RolledBackError       10  config-rolled-back raise revision; a lower one is never taken
 ├ BudgetExhaustedError    11  budget-exhausted   stop; nothing was released
 ├ InfeasibleError         12  infeasible         more devices or a larger epsilon
 ├ ConsentMissingError     13  consent-missing    ask the person; never retry
 ├ IntegrityError          14  integrity-failure  do not use the file; keep it
+│ ├ LedgerRefusedError    14  ledger-refused     do not answer this server; tell its operator
 │ └ SealRefusedError      14  seal-refused       drop the message; never use a part of it
 └ TooFewDevicesError      15  too-few-devices    wait; the round is void
 ======================  ====  =================  ==========================================
@@ -97,6 +101,30 @@ class PolicyViolationError(HomebodyError):
     fix = "change the config or ask for a waiver"
 
 
+class NotApprovedError(PolicyViolationError):
+    """A config or an app that not enough people who may sign have approved, or no longer."""
+
+    exit_code = 10
+    code = "not-approved"
+    fix = "let the reviewers sign"
+
+
+class BelowFloorError(PolicyViolationError):
+    """A config that protects people less than the device asks for."""
+
+    exit_code = 10
+    code = "below-floor"
+    fix = "protect people at least as the device's floor.toml asks"
+
+
+class RolledBackError(PolicyViolationError):
+    """A config of a lower revision than one the device has seen."""
+
+    exit_code = 10
+    code = "config-rolled-back"
+    fix = "raise revision"
+
+
 class BudgetExhaustedError(HomebodyError):
     """A release that would pass the privacy budget; it was not made."""
 
@@ -127,6 +155,14 @@ class IntegrityError(HomebodyError):
     exit_code = 14
     code = "integrity-failure"
     fix = "do not use the file; keep it"
+
+
+class LedgerRefusedError(IntegrityError):
+    """A ledger that is not the story the device was shown before, or does not hold its charge."""
+
+    exit_code = 14
+    code = "ledger-refused"
+    fix = "do not answer this server; tell its operator"
 
 
 class SealRefusedError(IntegrityError):

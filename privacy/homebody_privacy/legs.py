@@ -80,13 +80,19 @@ _WORDS: Final = (32, 64)
 
 
 class _JsonBody:
-    """A body that is one RFC 8785 JSON object of exactly its fields."""
+    """A body that is one RFC 8785 JSON object of exactly its fields.
+
+    What a deployment alone has (``_deployed``) is left out where it is empty, as in a simulation.
+    """
 
     __slots__ = ()
+    _deployed = frozenset[str]()
 
     def to_bytes(self) -> bytes:
         """Return RFC 8785 JSON."""
-        return rfc8785.dumps({name: getattr(self, name) for name in get_type_hints(type(self))})
+        values = {name: getattr(self, name) for name in get_type_hints(type(self))}
+        empty = {name for name in self._deployed if not values[name]}
+        return rfc8785.dumps({name: one for name, one in values.items() if name not in empty})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -97,11 +103,13 @@ class _JsonBody:
         """
         values = _object(content)
         hints = get_type_hints(cls)
-        if values.keys() != hints.keys():
+        if not hints.keys() - cls._deployed <= values.keys() <= hints.keys():
             raise ValueError(f"the fields are not those of {cls.__name__}")
-        for name, hint in hints.items():
-            if not _fits(values[name], hint):
+        for name, value in values.items():
+            if not _fits(value, hints[name]):
                 raise ValueError(f"{name} of {cls.__name__} has another type")
+            if name in cls._deployed and not value:
+                raise ValueError(f"{name} of {cls.__name__} is left out where it is empty")
         return cls(**values)
 
 
@@ -120,6 +128,9 @@ class Announcement(_JsonBody):
         lattice_bits: The lattice step is clip_norm / 2**lattice_bits.
         example_key: Key of the devices' choice of examples, hex; no privacy rests on it.
         not_after: End of its life, Unix seconds.
+        app: Digest of the app that is to run (``approval.app_digest``), hex; of a fleet alone.
+        approvals: DSSE envelopes of the reviewers; of a fleet alone.
+        ledger: Key line of the run's ledger (``note.VerifierKey``); of a fleet alone.
     """
 
     run: str
@@ -132,6 +143,10 @@ class Announcement(_JsonBody):
     lattice_bits: int
     example_key: str = field(repr=False)
     not_after: int
+    app: str = ""
+    approvals: list[Mapping[str, Any]] = field(repr=False, default_factory=list)
+    ledger: str = ""
+    _deployed = frozenset({"app", "approvals", "ledger"})
 
     def __post_init__(self) -> None:
         """Refuse what announces no run."""
@@ -143,6 +158,8 @@ class Announcement(_JsonBody):
         _check_from(1, devices=self.devices, lattice_bits=self.lattice_bits)
         if not 0 < self.clip_norm < math.inf:
             raise ValueError("clip_norm must be positive and finite")
+        if self.app:
+            _check_hex(_KEY_HEX, app=self.app)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +169,13 @@ class Enrolment(_JsonBody):
     Attributes:
         certificate: The node's certificate, hex.
         devices: Numbers of the hosted devices in the population.
+        pinned: Entries of the run's ledger the node has seen; of a fleet alone.
     """
 
     certificate: str = field(repr=False)
     devices: list[int] = field(repr=False)
+    pinned: int = 0
+    _deployed = frozenset({"pinned"})
 
     def __post_init__(self) -> None:
         """Refuse a device no population has, and one device twice."""
@@ -164,6 +184,7 @@ class Enrolment(_JsonBody):
             raise ValueError("devices are numbers from 0")
         if len(set(self.devices)) != len(self.devices):
             raise ValueError("a node may not name a device twice")
+        _check_from(0, pinned=self.pinned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +197,9 @@ class Opening(_JsonBody):
         length: Words of the summed vector.
         word_bits: 32 or 64.
         metric: Which figure, empty for an update or a statistic.
+        charge: What the ledger charged the sum as: ``round/3``, ``statistics/gram`` or
+            ``metrics/quality/2``; of a fleet alone.
+        ledger: ``ledger_proof.LedgerProof.to_json``; of a fleet alone.
     """
 
     round: int
@@ -183,6 +207,9 @@ class Opening(_JsonBody):
     length: int
     word_bits: int
     metric: str = ""
+    charge: str = ""
+    ledger: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    _deployed = frozenset({"charge", "ledger"})
 
     def __post_init__(self) -> None:
         """Refuse what opens no session."""
@@ -306,5 +333,7 @@ def _fits(value: object, hint: object) -> bool:
             return type(value) is hint
         case _ if hint == list[int]:
             return isinstance(value, list) and all(type(one) is int for one in value)
+        case _ if hint == list[Mapping[str, Any]]:
+            return isinstance(value, list) and all(isinstance(one, dict) for one in value)
         case _:
             return isinstance(value, dict)

@@ -24,13 +24,16 @@ from homebody_server.gathering import Gatherer, Plain
 from homebody_server.hosts import Hosts
 from homebody_server.noise_ahead import NoiseAhead
 from homebody_server.noise_state import NoiseVault
+from homebody_server.record_entries import enter_opening
 from homebody_server.release import Releaser
 from homebody_server.rounds import Observer, drive
 from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
+from homebody_server.secure.gatherer import Deployed
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.opening import secure_gatherer
 from homebody_server.secure.pace import Pace
+from homebody_server.secure.permit import Permit
 from homebody_server.spending import Charged, Uncharged, open_budget, open_ledger
 from homebody_server.stages import LOOKS, MESSAGES, NOISE, STATISTICS, Stages
 from homebody_server.statistic_files import StatisticFiles
@@ -91,12 +94,18 @@ def run_rounds(
             "a deployed run must be summed by secure aggregation",
             fix="leave --no-secagg out",
         )
+    own = home or folder.aggregator_folder
+    permit = Permit(folder=folder, spec=spec, fleet=own) if spec.runtime == "deploy" else None
+    if permit is not None:
+        permit.demand()
     with ExitStack() as stack:
         spending: Charged | Uncharged = Uncharged()
         if spec.ceiling is not None:
             ledger = stack.enter_context(open_ledger(folder, spec))
+            enter_opening(ledger, folder, spec)
             spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
             spending.catch_up(folder.load_state())
+            stack.callback(spending.sign)
         spending.catch_up_statistics(StatisticFiles(folder).released())
         state = folder.load_state()
         begun = not spec.statistics or state.next_round > 1
@@ -104,9 +113,12 @@ def run_rounds(
             return state
         gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
         if spec.secagg:
-            own = AggregatorHome.open(home or folder.aggregator_folder)
-            gatherer = stack.enter_context(secure_gatherer(grid, folder, spec, own, pace))
-        return _train(gatherer, folder, spec, spending, observe, stages or Stages())
+            deployed = None if permit is None else Deployed.of(permit)
+            aggregator = AggregatorHome.open(own)
+            gatherer = stack.enter_context(
+                secure_gatherer(grid, folder, spec, aggregator, pace, deployed)
+            )
+        return _train(gatherer, folder, spec, spending, observe, stages or Stages(), permit)
 
 
 def _train(
@@ -116,10 +128,12 @@ def _train(
     spending: Charged | Uncharged,
     observe: Observer,
     stages: Stages,
+    permit: Permit | None,
 ) -> TrainState:
     with stages.of(MESSAGES):
         hosts = gatherer.enrol(spec.devices)
     spending.start()
+    spending.sign()  # a witness may cosign the opening of the run before anybody trains
     state = folder.load_state()
     if spec.statistics:
         stage = StatisticsStage.of(spec, folder, gatherer=gatherer, hosts=hosts, spending=spending)
@@ -174,6 +188,7 @@ def _train(
             observe=observe,
             interrupted=spec.runtime == "deploy" and spending.is_open(state.next_round),
             stages=stages,
+            permit=None if permit is None else permit.demand,
         )
 
 

@@ -70,6 +70,7 @@ def drive(
     observe: Observer,
     interrupted: bool = False,
     stages: Stages | None = None,
+    permit: Callable[[], object] | None = None,
 ) -> TrainState:
     """Run rounds and return the last state.
 
@@ -87,6 +88,7 @@ def drive(
         observe: Called with each released model. Nothing in the run depends on it.
         interrupted: Count the first of them as void: it was opened, and cut short.
         stages: Where the time goes is added up here.
+        permit: Raises, before a round is charged, if the run may not go on; None asks nobody.
 
     Raises:
         BudgetExhaustedError: Before the round or figure that would pass the ceiling.
@@ -99,6 +101,8 @@ def drive(
     with stages.of(MESSAGES):
         figures.release(state)
     for number in numbers:
+        if permit is not None:
+            permit()
         with stages.of(LEDGER):
             spending.open(number)
         void = INTERRUPTED if interrupted and number == numbers.start else None

@@ -24,7 +24,9 @@ from homebody_simulation.run_options import (
     MechanismName,
     Model,
     Output,
+    Policy,
     RecipeName,
+    Reviewers,
     Rounds,
     Slow,
     Threads,
@@ -78,6 +80,8 @@ def simulate(
         typer.Option(help="Continue the interrupted run of this name, as it was started."),
     ] = None,
     config: Config = Path("privacy.toml"),
+    policy: Policy = None,
+    reviewers: Reviewers = None,
     devices: Devices = None,
     items: ItemKind = None,
     column: Columns = None,
@@ -111,6 +115,8 @@ def simulate(
         slow=slow,
         name=name,
         runs=runs,
+        policy=policy,
+        reviewers=reviewers,
     )
     # The heavy half of the package loads once the options make sense.
     from homebody_simulation.console import (

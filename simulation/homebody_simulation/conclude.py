@@ -8,6 +8,7 @@ from typing import Any
 from homebody_models.recommender import model_digest
 from homebody_server.record_entries import enter_model
 from homebody_server.stages import EVALUATION
+from homebody_simulation.compliance import policy_summary
 from homebody_simulation.cost import Meter
 from homebody_simulation.curve import read_points
 from homebody_simulation.egress import write_egress
@@ -89,6 +90,7 @@ def conclude(prepared: Prepared, meter: Meter, timing: Timing) -> dict[str, Any]
             "parameters": layout.size,
             "trained": layout.trained_size if spec.rounds else 0,
         },
+        "policy": policy_summary(folder.read_json("run.json").get("check")),
         "reproduce": _command(prepared),
         "digests": {"config": spec.config_digest, "model": model_digest(shipped)},
         "versions": ", ".join(

@@ -20,6 +20,7 @@ from homebody_client.recommend import recommend
 from homebody_privacy.charges import round_up
 from homebody_server.run_spec import RunSpec
 from homebody_server.stages import STAGES
+from homebody_simulation.compliance import policy_line
 from homebody_simulation.curve import Point
 from homebody_simulation.datasets import load_dataset
 from homebody_simulation.setup import Prepared
@@ -47,6 +48,9 @@ class LineProgress:
         """Say what is about to happen."""
         self._devices = prepared.spec.devices
         self._print(plan_line(prepared))
+        found = policy_line(prepared.folder.read_json("run.json").get("check"))
+        if found:
+            self._print(found)
 
     def statistic(self, name: str, answered: int) -> None:
         """Write a line once everybody answered."""
@@ -86,6 +90,9 @@ class BarProgress:
     def begin(self, prepared: Prepared) -> None:
         """Say what is about to happen and draw the bar."""
         self._console.print(plan_line(prepared), highlight=False, markup=False)
+        found = policy_line(prepared.folder.read_json("run.json").get("check"))
+        if found:
+            self._console.print(found, highlight=False, markup=False)
         spec = prepared.spec
         self._passes: dict[str, TaskID] = {
             one.name: self._bar.add_task(one.name, total=spec.devices, figures="devices")

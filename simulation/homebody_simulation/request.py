@@ -59,6 +59,8 @@ class Request:
         availability: Chance that a simulated device is online when it is asked, above 0.
         drop_out: Chance that one that is online trains and vanishes, below 1.
         slow: Chance that an answer comes after the deadline, below 1.
+        policy: The firm's policy a simulation is checked by; a fleet has its own.
+        reviewers: Reviewers' keys its approvals are counted by; a fleet has its own.
     """
 
     data: str = "complete-journey"
@@ -83,6 +85,8 @@ class Request:
     availability: float = 1.0
     drop_out: float = 0.0
     slow: float = 0.0
+    policy: Path | None = None
+    reviewers: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is read.

@@ -46,6 +46,13 @@ DropOut = Annotated[
     float, typer.Option("--drop-out", help="Chance that a device trains and then vanishes.")
 ]
 Slow = Annotated[float, typer.Option(help="Chance that an answer comes after the deadline.")]
+Policy = Annotated[
+    Path | None, typer.Option("--policy", help="The firm's policy.toml, beside the baseline.")
+]
+Reviewers = Annotated[
+    Path | None,
+    typer.Option("--reviewers", help="Reviewers' keys: whose signatures count."),
+]
 Config = Annotated[Path, typer.Option(help="The privacy config.")]
 Devices = Annotated[int | None, typer.Option(help="synthetic: number of devices.")]
 ItemKind = Annotated[Items | None, typer.Option(help="complete-journey: what an item is.")]

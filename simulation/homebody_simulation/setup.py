@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
 from homebody_server.stages import DATA, PLAN, Stages
+from homebody_simulation.compliance import copy_policy, renew_approvals, review
 from homebody_simulation.datasets import Dataset, load_dataset
 from homebody_simulation.planning import Planned, check_request, plan_run
 from homebody_simulation.request import Request, check_seed
@@ -64,7 +66,10 @@ class Prepared:
 
 
 def prepare(
-    request: Request, accept: Callable[[Dataset, Planned], None] = lambda *_: None
+    request: Request,
+    accept: Callable[[Dataset, Planned], None] = lambda *_: None,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> Prepared:
     """Check the request against config and data, and open the run's folder.
 
@@ -73,11 +78,13 @@ def prepare(
     Args:
         request: What is asked.
         accept: Raises if the data or the plan is not what the caller means to run.
+        clock: Unix seconds: approvals and waivers expire.
 
     Raises:
         InvalidFileError: If the privacy config or a data file is missing or invalid.
         UsageError: If the data set is unknown or the run's name is taken.
-        PolicyViolationError: If the request passes what the config allows.
+        PolicyViolationError: If the request passes what the config allows, or is for a fleet and
+            not approved (``compliance``).
         InfeasibleError: If the population is too small for the config.
     """
     approved = PrivacyConfig.load(request.config_file)
@@ -94,6 +101,7 @@ def prepare(
     with stages.of(PLAN):
         planned = plan_run(request, approved, dataset)
     accept(dataset, planned)
+    found = review(request, planned.config, devices=planned.spec.devices, now=int(clock()))
     key = run_key(request.runtime, request.seed)
     seed = int.from_bytes(derive_key(key, "init"), "little")
     initial = planned.model.init(np.random.default_rng(seed))
@@ -101,10 +109,13 @@ def prepare(
         initial = np.zeros_like(initial)  # a stand-in: statistics make the start
     spec = replace(planned.spec, run_id=secrets.token_hex(8))
     spent_before(folder, spec)  # a lifetime's ledgers are all there, or nothing is begun
-    description = _description(request, dataset, planned.model_spec, spec)
+    description = {
+        **_description(request, dataset, planned.model_spec, spec),
+        **found.to_run(),
+    }
     config_text = _file_of(planned.config, approved, request)
     features = dataset.interactions.catalog.features if spec.statistics else None
-    _write_folder(folder, key, initial, description, config_text, features)
+    _write_folder(folder, key, initial, description, config_text, features, found.policy)
     with stages.of(DATA):
         split = leave_one_out(dataset.interactions)
     return Prepared(
@@ -151,6 +162,7 @@ def _write_folder(
     description: Mapping[str, Any],
     config_text: str,
     features: npt.NDArray[np.float32] | None,
+    policy: Path | None,
 ) -> None:
     """Write the folder of a run so that it appears whole or not at all.
 
@@ -161,6 +173,7 @@ def _write_folder(
         description: What ``run.json`` holds.
         config_text: The config in force.
         features: Public content of the catalog, for statistics; None where there are none.
+        policy: The firm's policy; None for the baseline alone.
 
     Raises:
         InvalidFileError: If it cannot be written.
@@ -174,6 +187,7 @@ def _write_folder(
         unfinished.write_key(key)
         if features is not None:
             np.save(unfinished.features_file, features, allow_pickle=False)
+        copy_policy(policy, unfinished.path)
         unfinished.write_json("run.json", description)
         unfinished.path.rename(folder.path)
     except OSError as error:
@@ -200,6 +214,8 @@ def reopen(runs: Path, name: str, fleet: Path | None = None) -> Prepared:
     folder = RunFolder(runs / name)
     asked = folder.read_json("run.json")
     own = {"config_file": folder.config_file, "runs": runs, "name": name, "fleet": fleet}
+    if fleet is not None:
+        renew_approvals(folder, fleet)
     try:
         request = Request(**{**asked["request"], **own})
         spec = RunSpec.from_dict(asked["spec"])
@@ -229,7 +245,8 @@ def _description(
     request: Request, dataset: Dataset, model_spec: ModelSpec, spec: RunSpec
 ) -> Mapping[str, Any]:
     asked = asdict(replace(request, options={}))
-    del asked["config_file"], asked["runs"], asked["name"], asked["fleet"]
+    for where in ("config_file", "runs", "name", "fleet", "policy", "reviewers"):
+        del asked[where]
     return {
         "schema": "run/1",
         "request": {**asked, "options": json.loads(json.dumps(dict(request.options)))},

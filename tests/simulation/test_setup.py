@@ -170,7 +170,8 @@ def test_the_folder_holds_what_a_run_needs_and_no_more(prepared: Prepared) -> No
     names = {file.name for file in prepared.folder.path.iterdir()}
     assert names == {"privacy.toml", "run.json", "run.key", "state.npz"}
     asked = prepared.folder.read_json("run.json")
-    assert set(asked) == {"schema", "request", "data", "model", "spec"}
+    compliance = {"approvals", "policy", "check"}
+    assert set(asked) == {"schema", "request", "data", "model", "spec", *compliance}
     assert str(prepared.request.runs) not in json.dumps(asked)
 
 

@@ -9,6 +9,7 @@ import rfc8785
 from homebody_privacy.envelope import SealContext
 from homebody_privacy.errors import PolicyViolationError
 from homebody_privacy.legs import pack, unpack
+from homebody_privacy.pinned import Pin
 
 from .leg_store import Labels, LegStore
 from .session import OpenSession, RunNotes
@@ -26,6 +27,8 @@ class NodeMemory:
     notes of a run: announcement, serial   a later enrolment of the run
     the open session, with its keys        it is over, or a message comes after its time
     replies                                the next session or enrolment of the run
+    what was seen of a run's ledger        always: an older or another one is refused
+    highest revision of a config           always: a lower one is refused
     =====================================  ===================================================
 
     Attributes:
@@ -43,6 +46,29 @@ class NodeMemory:
         """Return the open session of a run. Secret."""
         content = self.store.get(run, "session")
         return None if content is None else OpenSession.from_bytes(content)
+
+    def pin(self, run: str) -> Pin | None:
+        """Return what the node saw last of the ledger of a run; None if it saw nothing."""
+        content = self.store.get("", "pin", run)
+        if content is None:
+            return None
+        origin, size, root = unpack(content, 3)
+        return Pin(origin.decode(), int(size), root)
+
+    def keep_pin(self, run: str, pin: Pin) -> None:
+        """Keep what the node saw of the ledger of a run, in the place of what it saw before."""
+        content = pack(pin.origin.encode(), str(pin.size).encode(), pin.root)
+        self.store.put({("", "pin", run): content})
+
+    def revision(self) -> int:
+        """Return the highest revision of a config the node has seen; 0 for none."""
+        content = self.store.get("", "revision")
+        return 0 if content is None else int(content)
+
+    def keep_revision(self, revision: int) -> None:
+        """Keep that a revision was seen; a lower one changes nothing."""
+        if revision > self.revision():
+            self.store.put({("", "revision"): str(revision).encode()})
 
     def answered(self, head: SealContext) -> bytes | None:
         """Return the reply to a message that was answered before.

@@ -15,6 +15,9 @@ a step out of its order, another model      the same
 a session no later than the last one        refused; the open one goes on
 other parameters of the sum, other keys,    ``SecAggDevice`` aborts: the session is over
 lists that contradict each other
+a run that is not approved, a config below  declined with a code, before anything is opened
+the floor or rolled back, a ledger that     (``guard``; of a deployed node)
+was forked, a round without a charge
 an invitation of another node's devices     refused, and the session is over
 ==========================================  ====================================================
 
@@ -53,6 +56,7 @@ from homebody_privacy.secagg.device import SecAggDevice
 from homebody_privacy.secagg.device_state import DeviceSettings
 from homebody_privacy.signing import key_id
 
+from .guard import RoundGuard, charge_of
 from .incoming import asked_of, certified, understood
 from .leg_store import LegStore
 from .memory import NodeMemory
@@ -87,6 +91,7 @@ class SecureNode:
         clock: Unix seconds.
         entropy: Gives that many unpredictable bytes.
         shielded: Answer a defect with a code, as every deployment must.
+        guard: Refuses what is not approved or not charged; a simulated node has none.
     """
 
     identity: NodeIdentity = field(repr=False)
@@ -98,6 +103,7 @@ class SecureNode:
     clock: Callable[[], float] = field(repr=False, default=time.time)
     entropy: Callable[[int], bytes] = field(repr=False, default=os.urandom)
     shielded: bool = True
+    guard: RoundGuard | None = field(repr=False, default=None)
 
     def answer(self, step: Step, envelope: bytes, ciphertext: bytes = b"") -> bytes:
         """Return the sealed reply to a message; it is on disk before it is returned.
@@ -144,16 +150,29 @@ class SecureNode:
         notes = RunNotes(announcement=announcement, last=head.session)
 
         def enrolment() -> tuple[bytes, None]:
+            pinned = self._admitted(announcement)
             worker = self.worker(announcement)
             consent = worker.consent(TRAINING)
             hosted = Enrolment(
-                certificate=self.certificate.to_bytes().hex(), devices=worker.devices()
+                certificate=self.certificate.to_bytes().hex(),
+                devices=worker.devices(),
+                pinned=pinned,
             )
             reply = self._seal(head, recipient, consent, hosted.to_bytes())
             worker.let_out(reply, _SAID[Step.ENROL], TRAINING, 0)
             return reply, None
 
         return self._kept(head, recipient, enrolment, notes)
+
+    def _admitted(self, announcement: Announcement) -> int:
+        """Refuse a run that is not approved; return how much of its ledger the node has seen."""
+        if self.guard is None:
+            return 0
+        memory = self._memory
+        self.guard.admit(announcement, now=self.clock(), revision=memory.revision())
+        memory.keep_revision(self.guard.config.revision)
+        pin = memory.pin(announcement.run)
+        return 0 if pin is None else pin.size
 
     # Within a run.
 
@@ -199,6 +218,10 @@ class SecureNode:
             purpose = self.policy.purpose(opening.metric, opening.round)
             if opening.round != head.round:
                 raise PolicyViolationError("the opening is not what its envelope says")
+            if self.guard is not None:  # kept at once: what was seen was seen
+                pin = self._memory.pin(head.run)
+                seen = self.guard.advance(notes.announcement, opening, pin, now=self.clock())
+                self._memory.keep_pin(head.run, seen)
             worker = self.worker(notes.announcement)
             worker.ready()
             consent = worker.consent(purpose)
@@ -214,6 +237,7 @@ class SecureNode:
                 consent_tag=consent.tag,
                 recipient=recipient,
                 device=device.to_bytes(),
+                charge=opening.charge,
             )
             reply = self._seal(head, recipient, consent, message)
             worker.let_out(reply, _SAID[Step.ADVERTISE], purpose, head.round)
@@ -279,6 +303,8 @@ class SecureNode:
         told = (asked.run, asked.round, asked.config_digest)
         if told != (head.run, head.round, self.policy.config_sha256):
             raise PolicyViolationError("what is asked is not what the envelope says")
+        if self.guard is not None and charge_of(asked) != session.charge:
+            raise PolicyViolationError("what is asked was charged as something else")
         if not set(asked.devices) <= set(worker.devices()):
             raise PolicyViolationError("a device is asked that this node does not host")
 

@@ -23,14 +23,18 @@ from homebody_client.local_model import DeviceModel
 from homebody_models.interactions import Interactions
 from homebody_models.recommender import Recommender
 from homebody_models.zoo import ModelSpec
+from homebody_privacy.approval.app_digest import installed_app
+from homebody_privacy.approval.reviewers import ReviewerKeys
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.durable import locked, write_durably
 from homebody_privacy.errors import IntegrityError, InvalidFileError, PolicyViolationError
 from homebody_privacy.lattice import Lattice
 from homebody_privacy.legs import Announcement
 from homebody_privacy.node_folder import NodeFolder
+from homebody_privacy.policy_floor import PolicyFloor
 from homebody_privacy.stream import fresh_key
 
+from .guard import RoundGuard
 from .node import SecureNode
 from .node_file import NodeFile
 from .opening import opened_node
@@ -47,6 +51,12 @@ ITEMS: Final = "shard"
 
 DEVICES: Final = "devices.npy"
 """Name of the file of a shard's device numbers, in that folder."""
+
+REVIEWERS: Final = "reviewers.toml"
+"""Name of the pinned reviewers' keys in a node's folder; without it nothing is approved."""
+
+FLOOR: Final = "floor.toml"
+"""Name of the node's own floor; without it the usual one holds."""
 
 _JOINS: Final = "joins"
 _NAMES: Final = "names.key"
@@ -96,6 +106,20 @@ class NodeHome:
     def close(self) -> None:
         """Close the records of joins, and let other processes open the profile."""
         self._stack.close()
+
+    def guard(self) -> RoundGuard:
+        """Return what refuses runs and rounds, from the node's own folder alone.
+
+        Raises:
+            InvalidFileError: If the reviewers' keys or the floor are no such files.
+        """
+        keys = self.folder / REVIEWERS
+        return RoundGuard(
+            config=self.config,
+            app=installed_app,
+            reviewers=ReviewerKeys.load(keys) if keys.exists() else ReviewerKeys({}, {}),
+            floor=PolicyFloor.load(self.folder / FLOOR),
+        )
 
     def worker(self, announced: Announcement) -> Worker:
         """Return who does the node's work in a run; what is large opens when it is needed.
@@ -251,6 +275,6 @@ def deployed_node(folder: Path) -> Iterator[SecureNode]:
     own = NodeFolder(folder)
     with (
         NodeHome.open(own) as home,
-        opened_node(own, Policy.of(home.config), home.worker) as node,
+        opened_node(own, Policy.of(home.config), home.worker, guard=home.guard()) as node,
     ):
         yield node

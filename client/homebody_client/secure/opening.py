@@ -8,6 +8,7 @@ from homebody_privacy.legs import Announcement
 from homebody_privacy.node_folder import NodeFolder
 from homebody_privacy.stream import derive_key
 
+from .guard import RoundGuard
 from .leg_store import LegStore
 from .node import SecureNode
 from .policy import Policy
@@ -26,6 +27,7 @@ def opened_node(
     worker: Callable[[Announcement], Worker],
     *,
     shielded: bool = True,
+    guard: RoundGuard | None = None,
 ) -> Iterator[SecureNode]:
     """Open the node of a folder while the block lasts.
 
@@ -34,6 +36,7 @@ def opened_node(
         policy: What the node's own config says.
         worker: Opens its devices for a run.
         shielded: Answer a defect with a code.
+        guard: Refuses what is not approved or not charged; a simulated node has none.
 
     Raises:
         InvalidFileError: If a file is missing or damaged, or others have rights to the keys.
@@ -50,6 +53,7 @@ def opened_node(
             store=store,
             worker=worker,
             shielded=shielded,
+            guard=guard,
         )
     finally:
         store.close()

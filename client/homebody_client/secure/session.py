@@ -45,6 +45,7 @@ class OpenSession:
         consent_tag: The consent it was joined under; empty where nobody's consent is asked.
         recipient: Raw key that replies are sealed to.
         device: ``SecAggDevice.to_bytes``. Secret.
+        charge: What the ledger charged the sum as; empty in a simulation.
     """
 
     session: int
@@ -55,6 +56,7 @@ class OpenSession:
     consent_tag: str
     recipient: bytes = field(repr=False)
     device: bytes = field(repr=False)
+    charge: str = ""
 
     def to_bytes(self) -> bytes:
         """Return all of it. Secret."""

@@ -1,17 +1,18 @@
 """The policy check in front of a signature and in front of a run."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import PolicyViolationError
+from homebody_privacy.policy.check import check_config
+from homebody_privacy.policy.findings import CheckResult, Finding
+from homebody_privacy.policy.policy_file import PolicyRules
+from homebody_privacy.policy.waiving import with_waivers
 
 from .reviewers import ReviewerKeys
 from .signing_off import waivers_beside
 from .statement import Waiver
-
-if TYPE_CHECKING:
-    from homebody_privacy.policy.check import CheckResult
 
 
 def checked(
@@ -19,16 +20,18 @@ def checked(
     *,
     policy: Path | None,
     waivers: tuple[Waiver, ...],
+    proposed: tuple[Waiver, ...] = (),
     now: int,
     folder: Path | None = None,
     enrolled: int | None = None,
-) -> "CheckResult":
+) -> CheckResult:
     """Return the findings of baseline and policy on a config.
 
     Args:
         config: What is to run.
         policy: The firm's ``policy.toml``; None for the baseline alone.
         waivers: Signed, and in force.
+        proposed: Signed, and not in force: they lift nothing.
         now: Unix seconds.
         folder: Where the notices of the config lie; None leaves them unread.
         enrolled: Devices there are; None takes ``activity.population``.
@@ -36,11 +39,15 @@ def checked(
     Raises:
         InvalidFileError: If the policy is none.
     """
-    from homebody_privacy.policy.check import PolicyRules, check_config  # noqa: PLC0415 - its own extra
-
     rules = None if policy is None else PolicyRules.load(policy)
     return check_config(
-        config, policy=rules, folder=folder, waivers=waivers, now=now, enrolled=enrolled
+        config,
+        policy=rules,
+        folder=folder,
+        waivers=waivers,
+        proposed=proposed,
+        now=now,
+        enrolled=enrolled,
     )
 
 
@@ -50,25 +57,31 @@ def policy_digest(policy: Path | None) -> str | None:
     Raises:
         InvalidFileError: If the policy is none.
     """
-    if policy is None:
-        return None
-    from homebody_privacy.policy.check import PolicyRules  # noqa: PLC0415 - its own extra
-
-    digest: str = PolicyRules.load(policy).digest()
-    return digest
+    return None if policy is None else PolicyRules.load(policy).digest()
 
 
-def refuse_failed(result: "CheckResult", where: str) -> None:
+def refuse_failed(
+    findings: Iterable[Finding],
+    where: str,
+    waivers: Sequence[Waiver] = (),
+    *,
+    config: PrivacyConfig,
+    now: int,
+) -> None:
     """Refuse a config with findings that no waiver lifts.
 
     Args:
-        result: What the check found.
+        findings: What a check found.
         where: The config's file, for the message.
+        waivers: Signed, and in force.
+        config: What was checked.
+        now: Unix seconds.
 
     Raises:
         PolicyViolationError: Naming each rule and field.
     """
-    failed = [one for one in result.findings if one.level == "fail" and not one.waived]
+    judged = with_waivers(findings, waivers, (), digest=config.digest(), now=now)
+    failed = [one for one in judged if one.refuses]
     if failed:
         lines = [f"{where}: {one.path}: {one.message} [{one.rule}]" for one in failed]
         raise PolicyViolationError(
@@ -94,6 +107,6 @@ def require_checked(
         IntegrityError: If a waiver is not what was signed.
     """
     waivers = waivers_beside(path, config, reviewers, now)
-    result = checked(config, policy=policy, waivers=waivers, now=now, folder=path.parent)
-    refuse_failed(result, str(path))
+    result = checked(config, policy=policy, waivers=(), now=now, folder=path.parent)
+    refuse_failed(result.findings, str(path), waivers, config=config, now=now)
     return policy_digest(policy)

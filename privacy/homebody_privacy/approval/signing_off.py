@@ -6,6 +6,7 @@ from typing import Final
 
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.errors import IntegrityError, PolicyViolationError, UsageError
+from homebody_privacy.policy.registry import is_waivable
 from homebody_privacy.premises import require_premises
 from homebody_privacy.signing import SigningKey
 
@@ -16,15 +17,6 @@ from .reviewers import ReviewerKeys
 from .statement import Approval, Waiver, sign, unverified
 
 DAY_S: Final = 86_400
-
-STARRED: Final = frozenset(
-    {
-        *("DP-001", "DP-003", "DP-004", "DP-005", "DP-007", "DP-008", "DP-009", "DP-010"),
-        *("DP-011", "DP-012", "DP-013", "CON-010", "CON-011", "CON-013", "CON-014", "CON-020"),
-        *("FEA-001", "FEA-002", "FEA-005", "ADM-001", "RGT-001", "TXT-001"),
-    }
-)
-"""Premises of the figures, and bars of the law: rules that nobody can lift."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +152,7 @@ def sign_waiver(
         PolicyViolationError: If nobody can lift the rule.
         UsageError: If rule, field or reason is none.
     """
-    if rule in STARRED:
+    if not is_waivable(rule):
         raise PolicyViolationError(
             f"{rule} cannot be waived: figures rest on it, or the law asks for it",
             fix="change the config",

@@ -83,18 +83,26 @@ class Enroller:
         """Return who is enrolled, once every device is.
 
         Raises:
-            TooFewDevicesError: If the population is not complete at the deadline.
+            TooFewDevicesError: If the population is not complete at the deadline, or every node
+                of the fleet has answered and it is not.
             IntegrityError: If two nodes claim one device, or a number is outside the population.
         """
         end = self._pace.clock() + deadline_s
         while not self._register.complete:
             left = end - self._pace.clock()
             if left <= 0.0:
-                raise TooFewDevicesError("the population was not complete at the deadline")
+                raise self._incomplete("at the deadline")
+            if {one.node_id for one in self._members.values()} >= self._home.registered.keys():
+                raise self._incomplete("though every node of the fleet has answered")
             self._ask(node for node in self._grid.get_node_ids() if node not in self._members)
             if not self._register.complete:
                 self._pace.sleep(min(_LOOK_S, left))
         return Roll(members=self._members, hosts=self._register.hosts())
+
+    def _incomplete(self, when: str) -> TooFewDevicesError:
+        codes = ", ".join(sorted(self._box.declined))
+        why = f"; nodes declined: {codes}" if codes else ""
+        return TooFewDevicesError(f"the population was not complete {when}{why}")
 
     def _ask(self, nodes: Iterable[int]) -> None:
         letters = dict.fromkeys(nodes, self._letter)
@@ -138,4 +146,5 @@ class Enroller:
         certificate.check(self._home.authority, self._home.fleet, now)
         if certificate.node_id != node_id:
             raise SealRefusedError(Refusal.WRONG_NODE)
-        return Member(flower_node=flower_node, certificate=certificate), enrolment.devices
+        member = Member(flower_node=flower_node, certificate=certificate, pinned=enrolment.pinned)
+        return member, enrolment.devices

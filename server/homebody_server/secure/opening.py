@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from flwr.serverapp import Grid
 
+from homebody_privacy.approval.approvals_file import to_values
 from homebody_privacy.replay import ReplayCache
 from homebody_privacy.stream import derive_key
 from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import RunSpec
-from homebody_server.secure.gatherer import RunFacts, Secure
+from homebody_server.secure.gatherer import Deployed, RunFacts, Secure
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.pace import Pace
 from homebody_server.secure.serials import Serials
@@ -18,7 +20,12 @@ from homebody_server.secure.session import Bounds
 
 @contextmanager
 def secure_gatherer(
-    grid: Grid, folder: RunFolder, spec: RunSpec, home: AggregatorHome, pace: Pace | None
+    grid: Grid,
+    folder: RunFolder,
+    spec: RunSpec,
+    home: AggregatorHome,
+    pace: Pace | None,
+    deployed: Deployed | None = None,
 ) -> Iterator[Secure]:
     """Give the gatherer of a run while the block lasts.
 
@@ -28,6 +35,7 @@ def secure_gatherer(
         spec: The run's constants.
         home: The fleet.
         pace: Time and patience; None for the usual.
+        deployed: Of a fleet; None in a simulation.
     """
     key = folder.read_key()
     facts = RunFacts(
@@ -37,6 +45,7 @@ def secure_gatherer(
         clip_norm=spec.clip_norm,
         lattice_bits=spec.lattice_bits,
         example_key=derive_key(key, "device-examples"),
+        **_told(deployed),
     )
     bounds = Bounds(
         max_corrupt=spec.max_corrupt, max_dropout=spec.max_dropout, least=spec.min_nodes
@@ -51,4 +60,16 @@ def secure_gatherer(
             replays=replays,
             deadline_s=spec.deadline_s,
             pace=pace or Pace(),
+            deployed=deployed,
         )
+
+
+def _told(deployed: Deployed | None) -> dict[str, Any]:
+    """Return what the nodes of a fleet are told besides."""
+    if deployed is None:
+        return {}
+    return {
+        "app": deployed.permit.app(),
+        "approvals": to_values(deployed.permit.envelopes()),
+        "ledger": deployed.window.key_line,
+    }

@@ -6,6 +6,7 @@ reply is the node's only one for its leg: what comes after it is not opened.
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from homebody_privacy.certificate import Certificate
 from homebody_privacy.envelope import MSG_ID_BYTES, Expected, Refusal, SealContext
 from homebody_privacy.errors import SealRefusedError
 from homebody_privacy.identity import RecipientKey
-from homebody_privacy.legs import Step
+from homebody_privacy.legs import Decline, Step
 from homebody_privacy.replay import ReplayCache
 from homebody_privacy.sealing import open_sealed, read_context, seal
 from homebody_privacy.signing import SigningKey, key_id
@@ -29,10 +30,12 @@ class Member:
     Attributes:
         flower_node: Flower's number of it.
         certificate: What the authority says of it.
+        pinned: Entries of the run's ledger it had seen when it enrolled.
     """
 
     flower_node: int = field(repr=False)
     certificate: Certificate = field(repr=False)
+    pinned: int = 0
 
     @property
     def node_id(self) -> bytes:
@@ -102,12 +105,14 @@ class PostBox:
         key: What replies are sealed to; made for this session. Secret.
         signing: The server app's identity. Secret.
         replays: Which replies were taken.
+        declined: Codes that nodes declined with.
     """
 
     topic: Topic
     key: RecipientKey
     signing: SigningKey = field(repr=False)
     replays: ReplayCache = field(repr=False)
+    declined: set[str] = field(init=False, default_factory=set)
     _consent: dict[bytes, tuple[str, str]] = field(init=False, repr=False, default_factory=dict)
 
     def envelope(self, step: Step, member: Member, body: bytes) -> tuple[bytes, bytes]:
@@ -144,6 +149,8 @@ class PostBox:
         if not self.replays.accept(topic.run, topic.session, step, member.node_id, "up"):
             raise SealRefusedError(Refusal.REPLAYED)
         if declined:
+            with suppress(ValueError):
+                self.declined.add(Decline.from_bytes(body).code)
             return None
         said = read_context(envelope)
         self._consent[member.node_id] = (said.consent_tag, said.consent_receipt_sha256)

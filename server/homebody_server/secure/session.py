@@ -19,7 +19,7 @@ of all. A sum beyond it counts as zeros.
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,8 @@ class Task:
         word_bits: 32 or 64. Public.
         parameters: The model it is about, flat. Public.
         asked: Values of each node's invitation or question, by node id. Secret: participation.
+        charge: What the sum was charged as. Public.
+        shown: What each node is shown of the ledger, by node id; empty in a simulation. Public.
     """
 
     step: Step
@@ -98,6 +100,8 @@ class Task:
     word_bits: int
     parameters: npt.NDArray[np.float32] = field(repr=False)
     asked: Mapping[bytes, Asked] = field(repr=False)
+    charge: str = ""
+    shown: Mapping[bytes, Mapping[str, Any]] = field(repr=False, default_factory=dict)
 
     def devices_of(self, node_id: bytes) -> int:
         """Return how many devices of a node are asked. Secret."""
@@ -130,6 +134,8 @@ class Session:
         pace: Pace,
     ) -> None:
         """Ask nobody yet."""
+        self.advertised: list[bytes] = []
+        """Nodes that answered the opening; empty before it."""
         self._grid = grid
         self._box = box
         self._members = members
@@ -163,8 +169,8 @@ class Session:
         if len(self._members) < self._least:
             raise RoundVoidError(VoidReason.TOO_FEW_ADVERTS)
         server, task = self._server, self._task
-        opening = self._opening()
-        self._leg(Step.ADVERTISE, dict.fromkeys(self._members, opening), server.add_advert)
+        openings = {node: self._opening(node) for node in self._members}
+        self.advertised = self._leg(Step.ADVERTISE, openings, server.add_advert)
         self._leg(Step.SHARE, server.close_adverts(), server.add_shares)
         ciphertext, key = encrypt_model(task.parameters, self._box.topic.model_sha256)
         work = {
@@ -181,13 +187,16 @@ class Session:
         devices = sum(task.devices_of(node) for node in summed.survivors)
         return [Contribution(summed.total, devices)] if devices else []
 
-    def _opening(self) -> bytes:
+    def _opening(self, node: bytes) -> bytes:
+        shown = self._task.shown.get(node, {})
         return Opening(
             round=self._box.topic.number,
             recipient=self._box.key.public.hex(),
             length=self._task.length,
             word_bits=self._task.word_bits,
             metric=self._task.metric,
+            charge=self._task.charge if shown else "",
+            ledger=shown,
         ).to_bytes()
 
     def _leg(
