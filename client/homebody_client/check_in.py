@@ -20,6 +20,7 @@ from homebody_client.participation_store import ParticipationStore
 from homebody_client.store.rows import StoredRow
 from homebody_models.device_metrics import figure_names
 from homebody_models.recommender import model_digest
+from homebody_privacy.egress_map import charge_of_round
 from homebody_privacy.errors import PolicyViolationError
 from homebody_privacy.messages import Invitation, Question, StatisticName
 
@@ -256,6 +257,7 @@ class Participant:
             purpose=TRAINING,
             what=_UPDATE,
             kind="update",
+            paid_by=charge_of_round(asked.round, whole_run=self.config.dp.mechanism == "blt"),
             asked=asked,
             model=model_digest(parameters),
             allowance=training_allowance(self.config, asked.run, size),
@@ -270,6 +272,7 @@ class Participant:
             purpose=TRAINING,
             what=_STATISTICS[name],
             kind="update",
+            paid_by=f"statistics/{name}",
             asked=asked,
             model=model_digest(broadcast),
             allowance=statistics_allowance(self.config, asked.run, name, again=False),
@@ -288,6 +291,7 @@ class Participant:
             purpose=metric.purpose,
             what=f"{_FIGURES}: {', '.join(names)}",
             kind="metric",
+            paid_by=f"metrics/{asked.metric}/{asked.round}",
             asked=asked,
             model=model_digest(parameters),
             allowance=metric_allowance(self.config, asked.run, asked.metric, metric),
@@ -325,6 +329,7 @@ class Participant:
                 what=task.what if protect is None else f"{task.what}; {_MASKED}",
                 kind=task.kind,
                 round_number=asked.round or None,
+                paid_by=task.paid_by,
                 charge=charge,
                 deliver=lambda given: handed_over.append((own, given)),
             )
@@ -338,6 +343,7 @@ class _Task:
     purpose: str
     what: str
     kind: str
+    paid_by: str
     asked: Invitation | Question
     model: str
     allowance: Allowance

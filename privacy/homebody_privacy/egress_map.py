@@ -8,9 +8,10 @@ without a line paid for something the log does not show.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from .ledger_record import LedgerRecord
+if TYPE_CHECKING:  # a device names charges and reads no ledger
+    from .ledger_record import LedgerRecord
 
 RUN: Final = "run"
 """Purchase that pays for all rounds of a correlated run."""
@@ -19,7 +20,9 @@ TUNING: Final = "tuning"
 """How purchases begin that pay for earlier trials: nothing of this run leaves for them."""
 
 _ROUND: Final = re.compile(r"round/([1-9][0-9]{0,8})")
-_LEAVES_UNCHARGED: Final = "leave"  # a device's notice that it no longer takes part
+_UNCHARGED: Final = frozenset({"leave", "query"})
+# What a device says of no data: that it leaves, its number in the fleet, keys and signatures of a
+# secure sum.
 
 
 def charge_of_round(number: int, *, whole_run: bool) -> str:
@@ -37,18 +40,18 @@ def charge_of_round(number: int, *, whole_run: bool) -> str:
 
 
 def words_of_charge(charge: str | None) -> str:
-    """Return what paid for a line, for people.
+    """Return what a line was charged as, for people; empty for what is not charged.
 
     Examples:
         >>> words_of_charge("metrics/hit_rate/2")
         'the figure hit rate after round 2'
-        >>> words_of_charge(None)
-        'nothing: it holds no data about you'
+        >>> words_of_charge("run")
+        'part of the run, charged as a whole'
     """
     if charge is None:
-        return "nothing: it holds no data about you"
+        return ""
     if charge == RUN:
-        return "the whole run, paid for at its start"
+        return "part of the run, charged as a whole"
     found = _ROUND.fullmatch(charge)
     if found is not None:
         return f"round {found[1]}"
@@ -62,13 +65,14 @@ def words_of_charge(charge: str | None) -> str:
 
 
 def unmatched(
-    egress: Iterable[Mapping[str, Any]], ledger: LedgerRecord, *, whole: bool = True
+    egress: Iterable[Mapping[str, Any]], ledger: "LedgerRecord", *, whole: bool = True
 ) -> list[str]:
     """Return what does not match between a log of what left and a ledger, in words.
 
     Args:
         egress: Lines of the log as JSON objects. Those that say that nothing was sent (``sent`` is
-            false), and a device's notice that it leaves, need no charge.
+            false) need no charge, nor do a device's messages that hold nothing about the person:
+            its notice that it leaves, its number in the fleet, keys and signatures.
         ledger: What the run's ledger says.
         whole: Whether the log shows everything the run paid for, as that of a simulated run does;
             a device's own shows what it took part in.
@@ -80,7 +84,7 @@ def unmatched(
     paid: set[str] = set()
     rounds: set[int] = set()
     for number, line in enumerate(egress, start=1):
-        if line.get("sent") is False or line.get("kind") == _LEAVES_UNCHARGED:
+        if line.get("sent") is False or line.get("kind") in _UNCHARGED:
             continue
         charge, why = line.get("charge"), _why_not(line, ledger)
         if why:
@@ -92,7 +96,7 @@ def unmatched(
     return [*found, *_unseen(ledger, paid, rounds)] if whole else found
 
 
-def _why_not(line: Mapping[str, Any], ledger: LedgerRecord) -> str | None:
+def _why_not(line: Mapping[str, Any], ledger: "LedgerRecord") -> str | None:
     """Return what is wrong with the charge a line names; None if nothing is."""
     charge, number = line.get("charge"), line.get("round")
     if not isinstance(charge, str):
@@ -113,7 +117,7 @@ def _why_not(line: Mapping[str, Any], ledger: LedgerRecord) -> str | None:
     return None
 
 
-def _unseen(ledger: LedgerRecord, paid: set[str], rounds: set[int]) -> Iterator[str]:
+def _unseen(ledger: "LedgerRecord", paid: set[str], rounds: set[int]) -> Iterator[str]:
     """Give what the ledger charged that no line shows."""
     for name in ledger.purchases:
         if name != RUN and name.partition("/")[0] != TUNING and name not in paid:

@@ -87,12 +87,12 @@ def test_cn_08_the_egress_log_says_in_words_what_left_and_holds_no_value(
         what="one clipped update",
         charge=lambda: order.append("charged"),
         deliver=lambda _: order.append(f"handed over, {len(device.egress.entries())} logged"),
-        ledger=9,
+        paid_by="round/3",
     )
     assert order == ["charged", "handed over, 1 logged"]
     [entry] = device.egress.tail()
-    assert (entry.kind, entry.purpose, entry.bytes, entry.round, entry.ledger, entry.sent) == (
-        "update", "training", 13, 3, 9, True,
+    assert (entry.kind, entry.purpose, entry.bytes, entry.round, entry.charge, entry.sent) == (
+        "update", "training", 13, 3, "round/3", True,
     )  # fmt: skip
     for name in ("egress.jsonl", "receipts.jsonl", "store.sqlite"):
         assert b"PLANTED-VALUE" not in (device.folder / name).read_bytes()

@@ -169,15 +169,20 @@ def test_egress_says_what_left_in_words_oldest_first(commands: Commands) -> None
     assert commands.text("egress") == "nothing left this device\n"
     log = EgressLog(commands.profile / "egress.jsonl")
     left = EgressEntry(
-        time=1.8e9, kind="update", purpose="training", bytes=1_000, summary="one clipped update"
+        time=1.8e9,
+        kind="update",
+        purpose="training",
+        bytes=1_000,
+        summary="one clipped update",
+        charge="run",
     )
     log.append(left)
     log.append(replace(left, time=1.9e9, sent=False, why="withdrawn: no"))
     first, second = commands.text("egress").splitlines()
-    assert "one clipped update" in first
+    assert "one clipped update; counted as part of the run, charged as a whole" in first
     assert "held back, withdrawn: no" in second
     (last,) = commands.json("egress", "--tail", "1")["entries"]
-    assert (last["sent"], last["bytes"]) == (False, 1_000)
+    assert (last["sent"], last["bytes"], last["charge"]) == (False, 1_000, "run")
     (commands.profile / "egress.jsonl").write_bytes(b'{"damaged": 1}\n')
     with pytest.raises(IntegrityError):
         commands.text("egress")

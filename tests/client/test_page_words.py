@@ -35,7 +35,12 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         found.record(SEED_EVENT)
         found.react("TEA-01", "like")
         sent = EgressEntry(
-            time=NOW, kind="update", purpose="training", bytes=12_345, summary="An update."
+            time=NOW,
+            kind="update",
+            purpose="training",
+            bytes=12_345,
+            summary="An update.",
+            charge="round/3",
         )
         held = replace(sent, sent=False, bytes=0, why="withdrawn: you switched this off")
         for entry in (sent, held):
@@ -120,6 +125,7 @@ def test_what_left_is_in_words_newest_first(device: Device) -> None:
     held = text.index("held back")
     assert "you switched this off" in text[held:]
     assert text.index("12 kB") > held
+    assert "counted as round 3" in text
     assert "withdrawn:" not in text
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from homebody_models.interactions import Interactions
 from homebody_models.split import Split
 from homebody_privacy import messages
 from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.egress_map import unmatched
 from homebody_privacy.messages import Invitation, Question
 from homebody_simulation.grid import Cohort
 from tests.server.world import (
@@ -31,6 +32,7 @@ from tests.server.world import (
     Work,
     World,
     build_model,
+    ledger_of,
 )
 
 NOW = 1_800_000_000
@@ -206,6 +208,13 @@ def of_rounds(device: Device) -> list[EgressEntry]:
     asked = [entry for entry in entries if entry.kind == "query"]
     assert [(entry.purpose, entry.sent) for entry in asked] == [("training", True)]
     return [entry for entry in entries if entry.kind != "query"]
+
+
+def unpaid(device: Device, world: World) -> list[str]:
+    """Return what left a device that the run's ledger did not charge, in words."""
+    left = [asdict(entry) for entry in device.egress.entries()]
+    assert any(entry["charge"] for entry in left)
+    return unmatched(left, ledger_of(world), whole=False)
 
 
 def code_of(reply: Message | None) -> str:

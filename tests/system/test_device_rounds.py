@@ -45,6 +45,7 @@ from .device_village import (
     code_of,
     lived,
     of_rounds,
+    unpaid,
     villages,
     worlds,
 )
@@ -96,6 +97,10 @@ def test_release_is_that_of_plain_hosts_bit_for_bit(
             assert [entry.round for entry in left] == [1, 2, 3]
             assert people.joins(number) == 3
         assert all("clipped update" in entry.summary for entry in left)
+        whole = mechanism == "blt"
+        assert [e.charge for e in left] == ["run" if whole else f"round/{e.round}" for e in left]
+        if left:
+            assert unpaid(device, people.world) == []  # S73
 
 
 def test_the_real_local_model_joins_a_round_and_learns_from_its_rows_alone(
@@ -266,6 +271,7 @@ def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts
     plain.run()
     assert ledger_of(people.world).answers == ledger_of(plain).answers
     left = [(entry.kind, entry.purpose) for entry in of_rounds(people.devices[3])]
+    assert all(unpaid(device, people.world) == [] for device in people.devices.values())  # S73
     update, figure = ("update", "training"), ("metric", "metrics")
     assert left == [update, figure, update, figure]
 

@@ -24,6 +24,7 @@ from .device_village import (
     Village,
     code_of,
     of_rounds,
+    unpaid,
     villages,
     worlds,
 )
@@ -96,6 +97,8 @@ def test_statistics_with_devices_of_people_are_those_of_plain_hosts_bit_for_bit(
         ]
         assert [entry.bytes for entry in left] == [4 * len(sums[0][name]) for name in STATISTICS]
         assert people.joins(number) == 2
+        assert [entry.charge for entry in left] == ["statistics/popularity", "statistics/gram"]
+        assert unpaid(device, people.world) == []  # S73
         assert not any(word.encode() in device.egress.path.read_bytes() for word in PLANTED)
 
 

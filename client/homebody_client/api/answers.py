@@ -81,6 +81,8 @@ def left_json(entry: Left) -> Json:
         "purpose": entry.purpose,
         "bytes": entry.bytes,
         "summary": entry.summary,
+        "round": entry.round,
+        "charge": entry.charge,
         "sent": entry.sent,
         "why": entry.why or None,
     }

@@ -113,6 +113,14 @@ class Left(Protocol):
         """What it was, in a sentence."""
 
     @property
+    def round(self) -> int | None:
+        """Round it was for; None for none."""
+
+    @property
+    def charge(self) -> str | None:
+        """What pays for it in the run's ledger; None for what holds nothing about the person."""
+
+    @property
     def sent(self) -> bool:
         """Whether it left; False: it was held back."""
 

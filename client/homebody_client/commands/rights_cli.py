@@ -26,6 +26,7 @@ from .session_cli import (
 )
 
 if TYPE_CHECKING:
+    from homebody_client.consent.egress import EgressEntry
     from homebody_client.store import Value
 
 app = typer.Typer()
@@ -165,12 +166,22 @@ def egress(
             one.kind,
             one.purpose,
             f"{one.bytes} B",
-            one.summary if one.sent else f"held back, {one.why}",
+            _said(one),
         )
         for one in found
     ]
     value = {"entries": [left_json(one) for one in found]}
     answer(output, value, columns(rows) if rows else "nothing left this device")
+
+
+def _said(one: "EgressEntry") -> str:
+    """Return what an entry of the log says, with what it counts as."""
+    if not one.sent:
+        return f"held back, {one.why}"
+    from homebody_privacy.egress_map import words_of_charge
+
+    charge = words_of_charge(one.charge)
+    return f"{one.summary}; counted as {charge}" if charge else one.summary
 
 
 def _value(text: str, before: "Value") -> "Value":

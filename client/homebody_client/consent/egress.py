@@ -6,6 +6,7 @@ data is erased: it is the person's own record of what was sent.
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,8 @@ KINDS: Final = (
 """What can leave a device at all."""
 
 _LONGEST: Final = 200
+_CHARGE: Final = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+)*")
+_FORMER: Final = "ledger"  # never set: a log of before lines named their charge by its name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,8 @@ class EgressEntry:
         bytes: Size of what was handed over, or would have been.
         summary: What it is, in words; never a value of an event.
         round: Round it is for, from 1; None for none.
-        ledger: Entry of the run's ledger that charges it; None where it is not known.
+        charge: What pays for it in the run's ledger: a purchase, or ``round/3``; None for what
+            holds nothing about the person.
         sent: Whether it was handed over.
         why: Why it was stopped, as code and sentence; empty if it was not.
     """
@@ -51,7 +55,7 @@ class EgressEntry:
     bytes: int
     summary: str
     round: int | None = None
-    ledger: int | None = None
+    charge: str | None = None
     sent: bool = True
     why: str = ""
 
@@ -63,6 +67,8 @@ class EgressEntry:
             raise ValueError("bytes must be at least 0")
         if not self.summary.isprintable() or not 1 <= len(self.summary) <= _LONGEST:
             raise ValueError(f"summary must be 1 to {_LONGEST} printable characters")
+        if self.charge is not None and not _CHARGE.fullmatch(self.charge):
+            raise ValueError("charge must be a purchase or a round of a ledger")
         if self.sent == bool(self.why):
             raise ValueError("an entry says why if and only if nothing was sent")
 
@@ -122,6 +128,8 @@ class EgressLog:
 
 def _read(line: bytes) -> EgressEntry | None:
     try:
-        return EgressEntry(**json.loads(line))
-    except (TypeError, ValueError, RecursionError):
+        values = json.loads(line)
+        values.pop(_FORMER, None)
+        return EgressEntry(**values)
+    except (AttributeError, TypeError, ValueError, RecursionError):
         return None

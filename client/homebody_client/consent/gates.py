@@ -208,7 +208,7 @@ class Gates:
         charge: Callable[[], None] = lambda: None,
         kind: str = "update",
         round_number: int | None = None,
-        ledger: int | None = None,
+        paid_by: str | None = None,
     ) -> None:
         """Let bytes leave: the only way out. One critical section under the device's lock.
 
@@ -223,7 +223,7 @@ class Gates:
             charge: Counts it, durably, before; what it raises stops everything.
             kind: One of ``egress.KINDS``.
             round_number: Round it is for; by default the ticket's.
-            ledger: Entry of the run's ledger that charges it.
+            paid_by: What pays for it in the run's ledger: a purchase, or ``round/3``.
 
         Raises:
             ConsentMissingError: If the ticket is not fresh; nothing left.
@@ -241,7 +241,7 @@ class Gates:
                         bytes=len(payload),
                         summary=what,
                         round=number,
-                        ledger=ledger,
+                        charge=paid_by,
                         sent=not why_not,
                         why=why_not,
                     )

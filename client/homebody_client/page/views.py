@@ -6,6 +6,7 @@ from datetime import tzinfo
 from typing import Final
 
 from homebody_client.api.device_like import DeviceLike, Known
+from homebody_privacy.egress_map import words_of_charge
 
 from . import words
 
@@ -125,6 +126,7 @@ class Sending:
     summary: str
     purpose: str
     size: str
+    charge: str
     why: str
 
 
@@ -140,6 +142,7 @@ def sendings(device: DeviceLike, zone: tzinfo | None = None) -> tuple[Sending, .
             summary=one.summary,
             purpose=titles.get(one.purpose, words.spaced(one.purpose)),
             size=words.size(one.bytes),
+            charge=words_of_charge(one.charge),
             why=one.why.partition(": ")[2] or one.why,
         )
         for one in reversed(device.egress.tail(_ENTRIES))
