@@ -32,6 +32,7 @@ _NEVER: Final = (
     "anonymously",
 )
 _PATTERN: Final = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in _NEVER))
+_DENIED: Final = re.compile(r"\b(?:no|not|without|never) differential(?:ly)?[ -]priva(?:te|cy)\b")
 
 
 def banned_words(text: str, *, anything_leaves: bool = True) -> list[str]:
@@ -44,7 +45,9 @@ def banned_words(text: str, *, anything_leaves: bool = True) -> list[str]:
     Examples:
         >>> banned_words("Zero risk: military-grade and anonymous.")
         ['anonymous', 'zero risk', 'military-grade']
+        >>> banned_words("A laboratory run without differential privacy: nothing is claimed.")
+        []
     """
-    flat = " ".join(text.split()).casefold()
-    found = withdrawal_words.banned_words(text, anything_leaves=anything_leaves)
+    flat = _DENIED.sub("", " ".join(text.split()).casefold())
+    found = withdrawal_words.banned_words(flat, anything_leaves=anything_leaves)
     return [*found, *dict.fromkeys(_PATTERN.findall(flat))]
