@@ -8,7 +8,21 @@ import pytest
 from pydantic import BaseModel
 
 from homebody_privacy.config import PrivacyConfig
-from homebody_privacy.config_sections import Activity, Aggregation, FeatureGroup, Metric, Purpose
+from homebody_privacy.config_digest import LATER
+from homebody_privacy.config_sections import (
+    Activity,
+    Aggregation,
+    ApprovalTerms,
+    FeatureGroup,
+    LedgerTerms,
+    Metric,
+    Purpose,
+    Release,
+    Retention,
+    Rights,
+    Transparency,
+    Transport,
+)
 from homebody_privacy.consent_config import Consent, Notice
 from homebody_privacy.protection import Correlation, Protection, RecordLevel
 from homebody_privacy.statistics_config import Statistics
@@ -24,6 +38,13 @@ _TABLES: dict[str, type[BaseModel]] = {
     "[statistics]": Statistics,
     "[metrics.NAME]": Metric,
     "[aggregation]": Aggregation,
+    "[transport]": Transport,
+    "[release]": Release,
+    "[retention]": Retention,
+    "[rights]": Rights,
+    "[transparency]": Transparency,
+    "[ledger]": LedgerTerms,
+    "[approval]": ApprovalTerms,
     "[dp]": Protection,
     "[dp.blt]": Correlation,
     "[dp.record]": RecordLevel,
@@ -76,3 +97,15 @@ def test_the_whole_file_of_the_page_is_valid_and_leaves_the_defaults_out(tmp_pat
     file.write_text(text, "utf-8")
     assert PrivacyConfig.load(file).dp.lattice_bits == 16
     assert not {"lattice_bits", "record"} & set(tomllib.loads(text)["dp"])
+
+
+def test_the_fields_that_came_later_are_named() -> None:
+    intro = _PAGE.read_text("utf-8").partition("## Top level")[0]
+    later = {
+        heading.strip("[]").replace("NAME", "*") + f".{name}"
+        for heading, model in _TABLES.items()
+        for name, field in model.model_fields.items()
+        if LATER in field.metadata
+    }
+    (listed,) = re.findall(r"(?s)while it has its default:\n(.*?)\. So", intro)
+    assert set(re.findall(r"`([^`]+)`", listed)) == later
