@@ -118,7 +118,7 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
         record=record,
         check=check,
         verification=verification,
-        figures=None if reasons else figures_of(record),
+        figures=None if reasons else figures_of(record, _second(verification)),
         withheld=reasons,
         signed=signed,
         approvals=approvals,
@@ -141,6 +141,11 @@ def _has_notices(record: RunRecord) -> bool:
     return all(
         (record.folder / one.file).is_file() for one in record.config.consent.notices.values()
     )
+
+
+def _second(verification: Verification) -> float | None:
+    found = verification.facts.get("epsilon")
+    return float(found) if isinstance(found, (int, float)) else None
 
 
 def _tells_epsilon(line: Line) -> bool:

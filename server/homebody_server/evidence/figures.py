@@ -21,7 +21,6 @@ from homebody_privacy.charges import (
 )
 from homebody_privacy.closed_form import epsilon_unamplified
 from homebody_privacy.withdrawal_words import odds_in_100
-from homebody_server.evidence.independent import recompute
 from homebody_server.evidence.sources import RunRecord
 
 DELTAS: Final = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
@@ -74,7 +73,7 @@ class Figures:
         steps: Epsilon after each charge, or some of them; the last is ``epsilon``.
         carried: How many charges earlier runs carried in.
         method: Accountant.
-        second: The same by other code, from the raw lines.
+        second: The same by verify, from the raw lines; None where it computed none.
         second_method: What that code is.
     """
 
@@ -92,15 +91,16 @@ class Figures:
     steps: tuple[Spent, ...]
     carried: int
     method: Literal["closed form", "pld"]
-    second: float
+    second: float | None
     second_method: str = "PLD of dp-accounting, composed from the raw lines by code of its own"
 
 
-def figures_of(record: RunRecord) -> Figures:
+def figures_of(record: RunRecord, second: float | None) -> Figures:
     """Compute the figures of a run whose premises hold.
 
     Args:
         record: The run; its ledger must be readable.
+        second: Epsilon as verify computed it, by code of its own; None if it did not.
 
     Raises:
         ValueError: If the ledger cannot be read.
@@ -115,7 +115,6 @@ def figures_of(record: RunRecord) -> Figures:
     loss = _spent if credit else epsilon_unamplified
     curve = tuple((d, _up(loss(every, d * (1.0 - SAMPLER_SHARE)))) for d in DELTAS)
     mu = None if _has_coins(every) else math.sqrt(math.fsum(c.squared_loss for c in every))
-    second = recompute(record.raw)
     epsilon = _up(loss(every, share))
     return Figures(
         epsilon=epsilon,
@@ -132,7 +131,7 @@ def figures_of(record: RunRecord) -> Figures:
         steps=_steps(named, share, credit=credit),
         carried=sum(index == 0 for index, _, _ in named),
         method="pld" if credit else "closed form",
-        second=_up(second.epsilon),
+        second=second,
     )
 
 

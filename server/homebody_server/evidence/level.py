@@ -117,7 +117,9 @@ def _accounting(case: Case, figures: Figures) -> dict[str, Any]:
         else "distributions of the privacy loss (PLD)",
         "version": f"dp-accounting {version('dp-accounting')}",
         "charges": listed if len(listed) <= _MOST_CHARGES else too_many,
-        "second": figures.second,
+        "second": absent("not known", "verify computed none")
+        if figures.second is None
+        else figures.second,
         "second_method": figures.second_method,
         "sampler_share_of_delta": SAMPLER_SHARE,
     }

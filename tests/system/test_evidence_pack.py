@@ -1,0 +1,359 @@
+"""CR-43, CR-46, S55: the evidence pack of a real run, as its reader gets it."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from homebody.cli import run as homebody
+from homebody_privacy.checkpoint import ledger_public
+from homebody_privacy.consent_record import problems
+from homebody_privacy.errors import IntegrityError, PolicyViolationError, UsageError
+from homebody_privacy.merkle import leaf_hash, verify_inclusion
+from homebody_privacy.policy.words import banned_words
+from homebody_privacy.receipts import read_chain
+from homebody_server.evidence.document import check_signature
+from homebody_server.evidence.manifest import MANIFEST, read_manifest
+from homebody_server.evidence.pack import build_pack, write_pack
+from homebody_server.evidence.verify_pack import verify_pack
+
+from .evidence_world import (
+    DAY_S,
+    NOW,
+    REVIEWERS,
+    approval,
+    copied,
+    edit_run,
+    finished,
+    key_of,
+    opened,
+    packed,
+    pinned,
+    put_approvals,
+    shape_of,
+    waiver,
+)
+
+html5lib: Any = pytest.importorskip("html5lib", reason="html5lib is not installed")
+jsonschema: Any = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+
+PAGES = ("index.html", "ledger.html")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run; read only."""
+    return finished(tmp_path_factory.mktemp("project") / "project")
+
+
+@pytest.fixture(scope="module")
+def pack(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return its pack; read only."""
+    return packed(run, tmp_path_factory.mktemp("pack") / "evidence")
+
+
+@pytest.fixture(scope="module")
+def evidence(pack: Path) -> dict[str, Any]:
+    """Return what ``evidence.json`` says."""
+    told: dict[str, Any] = json.loads((pack / "evidence.json").read_bytes())
+    return told
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_cr_43_two_builds_are_equal_to_the_byte(run: Path, pack: Path, tmp_path: Path) -> None:
+    again = packed(run, tmp_path / "again", now=NOW + DAY_S - 1)  # any time of one day
+    assert content(again) == content(pack)
+
+
+def test_cr_43_every_link_leads_somewhere_in_the_pack(pack: Path) -> None:
+    shapes = {name: shape_of(pack / name) for name in PAGES}
+    for name, shape in shapes.items():
+        assert len(shape.ids) == len(set(shape.ids)), name
+        for link in shape.links:
+            file, _, place = link.partition("#")
+            file = file or name
+            assert (pack / file).is_file(), link
+            if place:
+                assert place in shapes[file].ids, link
+    assert len(shapes["index.html"].links) > 100
+
+
+def test_cr_43_pages_are_valid_html_and_load_nothing(pack: Path) -> None:
+    for name in PAGES:
+        parser = html5lib.HTMLParser(strict=True)
+        parser.parse((pack / name).read_bytes(), transport_encoding="utf-8")
+        shape = shape_of(pack / name)
+        assert not {"script", "img", "link", "iframe", "object"} & set(shape.tags)
+        assert not [link for link in shape.links if re.match(r"[a-z]+:|//", link)]
+        assert "default-src 'none'" in (pack / name).read_text("utf-8")
+
+
+def test_cr_43_the_manifest_lists_every_file_and_none_more(run: Path, pack: Path) -> None:
+    listed = read_manifest(pack, [ledger_public(run.parent)])
+    files = content(pack)
+    assert dict(listed) == {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != MANIFEST
+    }
+
+
+@pytest.mark.parametrize("change", ["edit", "add", "remove"])
+def test_a_pack_that_was_changed_is_found_and_the_file_is_named(
+    run: Path, pack: Path, tmp_path: Path, change: str
+) -> None:
+    own = Path(shutil.copytree(pack, tmp_path / "own"))
+    file = own / "documents" / "dpia.md"
+    if change == "edit":
+        file.write_bytes(file.read_bytes().replace(b"2", b"3", 1))
+    elif change == "add":
+        file = own / "documents" / "more.md"
+        file.write_text("more", "utf-8")
+    else:
+        file.unlink()
+    with pytest.raises(IntegrityError, match=re.escape(file.name)):
+        read_manifest(own, [ledger_public(run.parent)])
+
+
+def test_verify_finds_nothing_wrong_with_a_pack_of_a_run_that_verifies(
+    run: Path, pack: Path, tmp_path: Path
+) -> None:
+    shutil.copy(run.parent / "ledger.pub", tmp_path)
+    shutil.copy(run.parent / "publisher.pub", tmp_path)
+    own = Path(shutil.copytree(pack, tmp_path / "own"))
+    assert verify_pack(own, None, NOW).exit_code == 0
+
+
+def test_the_document_follows_its_schema_and_is_canonical_and_signed(
+    run: Path, pack: Path, evidence: dict[str, Any]
+) -> None:
+    schema = json.loads((pack / "evidence.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(evidence)
+    assert (pack / "evidence.json").read_bytes() == rfc8785.dumps(evidence)
+    public = ledger_public(run.parent).public
+    check_signature(evidence, public)
+    with pytest.raises(IntegrityError):
+        check_signature({**evidence, "run": "another"}, public)
+
+
+def test_all_nineteen_fields_are_there_and_what_is_not_says_why(evidence: dict[str, Any]) -> None:
+    level = {"unit", "adjacency", "privacy_loss", "mechanism", "accounting", "sampling"}
+    assert set(evidence["user_level"]) == level
+    rest = "claim trust outputs accesses lifetime consent domain security implementation audit"
+    whole = {*rest.split(), "utility", "limits", "signature"}
+    assert whole <= set(evidence)
+    assert len(whole) + len(level) == 19
+    assert evidence["record_level"]["absent"] == "does not apply"
+    assert evidence["record_level"]["why"]
+
+
+def test_every_statement_carries_its_label_and_the_operators_word_comes_first(
+    evidence: dict[str, Any],
+) -> None:
+    labels = [one["label"] for one in evidence["limits"]]
+    words = labels.count("operator's word")
+    assert words
+    assert labels[:words] == ["operator's word"] * words
+    assert all(one["refs"] for one in evidence["limits"])
+
+
+def test_epsilon_is_the_ledgers_and_stands_on_the_first_page(
+    run: Path, pack: Path, evidence: dict[str, Any]
+) -> None:
+    loss = evidence["user_level"]["privacy_loss"]
+    spent = json.loads((run / "report.json").read_text("utf-8"))["epsilon"]["user"]["spent"]
+    assert loss["epsilon"] == pytest.approx(spent, abs=2e-3)
+    second = evidence["user_level"]["accounting"]["second"]
+    assert second == pytest.approx(loss["epsilon"], rel=0.02)
+    assert f"<b>{loss['epsilon']:g}</b>" in (pack / "index.html").read_text("utf-8")
+    assert loss["epsilon"] <= loss["cap"]
+    curve = [point["epsilon"] for point in loss["curve"]]
+    assert curve == sorted(curve)
+
+
+def test_every_round_is_proved_to_be_under_the_signed_checkpoint(pack: Path) -> None:
+    told = json.loads((pack / "proofs.json").read_text("utf-8"))
+    kinds = [proof["kind"] for proof in told["proofs"]]
+    assert kinds.count("intent") == 2
+    for proof in told["proofs"]:
+        leaf = leaf_hash(proof["leaf"].encode())
+        path = [bytes.fromhex(step) for step in proof["path"]]
+        root = bytes.fromhex(told["root"])
+        assert verify_inclusion(leaf, proof["index"], told["size"], path, root)
+
+
+def test_s55_the_inventory_says_of_each_feature_what_for_how_long_and_what_leaves(
+    pack: Path,
+) -> None:
+    text = " ".join(shape_of(pack / "index.html").text.split())
+    for words in (
+        "product_id, category, day, quantity_bucket",
+        "category:FAMILY PLANNING",
+        "365 days, 1000 rows",
+        "180 days, 100 rows",
+        "clipped updates computed from it, under training; the figure hit_rate, under metrics",
+    ):
+        assert words in text
+
+
+def test_no_text_of_a_pack_says_what_no_figure_carries(pack: Path) -> None:
+    for name, data in content(pack).items():
+        if name.endswith((".html", ".md", ".yaml", ".txt")) or name == "evidence.json":
+            assert banned_words(data.decode()) == [], name
+
+
+def test_a_config_that_says_what_no_figure_carries_gets_no_pack(run: Path, tmp_path: Path) -> None:
+    own = copied(run, tmp_path)
+    config = own / "privacy.toml"
+    config.write_text(
+        config.read_text("utf-8").replace("Grocery suggestions", "Fully private suggestions"),
+        "utf-8",
+    )
+    with pytest.raises(PolicyViolationError, match="TXT-001"):
+        write_pack(tmp_path / "evidence", opened(own), key_of(own))
+    assert not (tmp_path / "evidence").exists()
+
+
+def test_a_pack_holds_no_address_no_id_of_a_device_and_nothing_without_noise(
+    run: Path, pack: Path
+) -> None:
+    told = json.loads((run / "run.json").read_text("utf-8"))
+    report = json.loads((run / "report.json").read_text("utf-8"))
+    laboratory = [f"{report['utility']['model']['ndcg@10']['mean']:.6f}", told["data"]["digest"]]
+    known = {"dpo@example.org", "security@example.org"}
+    for name, data in content(pack).items():
+        text = data.decode()
+        assert set(re.findall(r"[\w.+-]+@[\w-]+\.[a-z]+", text)) <= known, name
+        assert not re.search(r"\b\d{1,3}(\.\d{1,3}){3}\b", text), name
+        assert not any(secret in text for secret in laboratory), name
+        assert str(run.parent) not in text, name
+
+
+def test_cr_43_a_changed_ledger_stamps_every_page_and_shows_no_figure(
+    run: Path, tmp_path: Path
+) -> None:
+    own = copied(run, tmp_path)
+    ledger = own / "ledger.jsonl"
+    ledger.write_bytes(ledger.read_bytes().replace(b'"releases":1', b'"releases":2', 1))
+    arguments = ["report", str(own), "--evidence", str(tmp_path / "evidence")]
+    assert homebody(arguments) == 14
+    pack = tmp_path / "evidence"
+    for name in PAGES:
+        assert "NOT VERIFIED" in shape_of(pack / name).text
+    for document in (pack / "documents").iterdir():
+        assert "NOT VERIFIED" in document.read_text("utf-8").splitlines()[0]
+    told = json.loads((pack / "evidence.json").read_bytes())
+    assert told["verified"] is False
+    assert told["claim"]["statement"]["absent"] == "not shown"
+    assert told["user_level"]["absent"] == "not shown"
+    read_manifest(pack, [ledger_public(own.parent)])
+
+
+def test_a_figure_whose_premise_failed_is_nowhere(tmp_path: Path) -> None:
+    run = finished(tmp_path / "project", population=2_000)  # delta lets two people go
+    shown = content(packed(run, tmp_path / "evidence"))
+    spent = json.loads((run / "report.json").read_text("utf-8"))["epsilon"]["user"]["spent"]
+    told = json.loads(shown["evidence.json"])
+    assert told["verified"]
+    assert told["user_level"]["why"].startswith("DP-004 failed")
+    for name, data in shown.items():
+        if not name.startswith("record/"):
+            text = data.decode()
+            assert f"ε = {spent:g}" not in text, name
+            assert f"{spent:g} of {spent:g}" not in text, name
+            assert "times in 100" not in text, name
+
+
+@pytest.mark.slow  # with secret coins every accountant takes seconds
+def test_with_secret_coins_the_figure_without_their_credit_stands_beside(tmp_path: Path) -> None:
+    run = finished(tmp_path / "project", coins=True)
+    shown = content(packed(run, tmp_path / "evidence"))
+    loss = json.loads(shown["evidence.json"])["user_level"]["privacy_loss"]
+    assert loss["epsilon"] < loss["epsilon_unamplified"]
+    assert f"epsilon = {loss['epsilon_unamplified']:g}" in shown["index.html"].decode()
+    assert loss["mu"]["absent"] == "does not apply"
+
+
+def test_cr_46_waivers_stand_in_section_two_and_an_expired_one_says_so(
+    run: Path, tmp_path: Path
+) -> None:
+    own = copied(run, tmp_path)
+    lasting = [waiver(own, by, expires=NOW + 20 * DAY_S) for by in REVIEWERS]
+    put_approvals(own, [*lasting, *(approval(own, by, lasting) for by in REVIEWERS)])
+    pages = build_pack(opened(own), key_of(own))
+    section = pages["index.html"].decode().partition('id="limits"')[2].partition("</section>")[0]
+    assert "AGG-002 at aggregation.report_goal is lifted by dpo@example.org until 2028-01-21" in (
+        section
+    )
+    assert "a trial of sixty people" in section
+    later = build_pack(opened(own, now=NOW + 30 * DAY_S), key_of(own))["index.html"].decode()
+    assert "EXPIRED" in later
+    assert "EXPIRED" not in section
+
+
+def test_approvals_are_counted_once_the_reviewers_keys_are_given(run: Path, tmp_path: Path) -> None:
+    own = copied(run, tmp_path)
+    put_approvals(own, [approval(own, by) for by in REVIEWERS])
+    without = build_pack(opened(own), key_of(own))["index.html"].decode()
+    assert "no reviewers&#39; file was given" in without or "no reviewers' file" in without
+    assert opened(own, pinned()).approvals is not None
+
+
+def test_the_sample_record_is_made_by_the_real_code_and_of_nobody(pack: Path) -> None:
+    folder = pack / "consent"
+    record = json.loads((folder / "sample-record.jsonld").read_text("utf-8"))
+    assert problems(record) == []
+    lines = (folder / "sample-receipts.jsonl").read_bytes().splitlines()
+    public = bytes.fromhex((folder / "sample-device.pub").read_text("utf-8"))
+    receipts = read_chain(lines, public=public)
+    assert {receipt.method for receipt in receipts} == {"sample: nobody was asked"}
+    assert receipts[-1].event == "ConsentWithdrawn"
+
+
+def test_what_people_must_judge_is_left_to_them(pack: Path) -> None:
+    text = (pack / "documents" / "dpia.md").read_text("utf-8")
+    for part in ("4 How likely and how bad", "6 What remains, and who answers for it"):
+        body = text.partition(f"## {part}")[2].partition("\n## ")[0]
+        assert "TO BE FILLED IN BY PEOPLE" in body
+        assert "[" not in body, "no statement is made there"
+
+
+def test_nothing_but_a_pack_is_written_over(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "letter.txt").write_text("mine", "utf-8")
+    with pytest.raises(UsageError, match="no evidence pack"):
+        write_pack(other, opened(run), key_of(run))
+    assert (other / "letter.txt").read_text("utf-8") == "mine"
+
+
+def test_a_run_that_promised_nothing_has_no_evidence(run: Path, tmp_path: Path) -> None:
+    own = copied(run, tmp_path)
+    edit_run(own, lambda told: told["spec"].update(ceiling=None))
+    assert homebody(["report", str(own), "--evidence", str(tmp_path / "evidence")]) == 2
+
+
+def test_the_registry_entry_is_yaml_and_holds_the_figures(
+    run: Path, capsys: pytest.CaptureFixture[str], evidence: dict[str, Any]
+) -> None:
+    assert homebody(["report", str(run), "--format", "opendp-registry"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith('url_slug: "grocery-suggestions-autumn"\nstatus: "Draft"\ntier: 3\n')
+    assert f"epsilon: {float(evidence['user_level']['privacy_loss']['epsilon'])}\n" in text
+    assert '\n  deployment_model:\n    model_name: "Federated"\n' in text
+
+
+def test_report_without_a_folder_for_the_pack_is_refused(run: Path) -> None:
+    assert homebody(["report", str(run)]) == 2
+    assert homebody(["report", str(run), "--format", "opendp-registry", "--day", "soon"]) == 2
