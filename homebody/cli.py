@@ -46,6 +46,7 @@ _GROUPS = (
     ("homebody_privacy.commands.diff_cli", "diff"),
     ("homebody_privacy.commands.approve_cli", "approve"),
     ("homebody_privacy.commands.approve_cli", "waive"),
+    ("homebody_privacy.commands.cosign_cli", "cosign"),
     ("homebody_server.evidence.commands.verify_cli", "verify"),
     ("homebody_server.evidence.commands.report_cli", "report"),
 )

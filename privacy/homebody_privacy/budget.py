@@ -6,7 +6,7 @@ What is charged stays charged: a round that was opened and never released counts
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .accounting import spent_epsilon
 from .anchor import START, AnchorBook
@@ -15,11 +15,8 @@ from .checkpoint import has_ledger_public, ledger_public
 from .errors import BudgetExhaustedError, IntegrityError, UsageError
 from .ledger import Ledger
 from .ledger_entries import BudgetStop, Previous
-from .ledger_reading import population_prefix, read_lines
+from .ledger_reading import LEDGER_NAME, population_prefix, read_lines
 from .ledger_record import LedgerRecord
-
-LEDGER_NAME: Final = "ledger.jsonl"
-"""Name of the ledger in a run's folder."""
 
 
 class Budget:

@@ -38,6 +38,17 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep every other holder of a folder's lock out; no file is made in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def locked(lock: Path) -> Iterator[None]:
     """Keep every other holder of a lock file out; the lock ends with the process that holds it."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)

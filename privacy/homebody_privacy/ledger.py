@@ -31,7 +31,7 @@ from .checkpoint import (
     origin_of,
     sign_checkpoint,
 )
-from .durable import sync_folder, write_durably
+from .durable import locked_folder, sync_folder, write_durably
 from .ledger_entries import (
     Answer,
     Header,
@@ -319,7 +319,8 @@ class Ledger:
         if now == self._signed:
             return
         note = sign_checkpoint(now, self._signer)
-        write_durably(self.path.with_name(CHECKPOINT_NAME), note.encode())
+        with locked_folder(self.path.parent):  # a witness may be at the one before
+            write_durably(self.path.with_name(CHECKPOINT_NAME), note.encode())
         self._signed = now
 
     def _append(self, entry: BaseModel) -> None:

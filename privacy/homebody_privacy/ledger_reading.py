@@ -4,6 +4,7 @@ import fcntl
 from collections.abc import Sequence
 from io import BufferedReader, FileIO
 from pathlib import Path
+from typing import Final
 
 from .anchor import AnchorBook, check
 from .errors import UsageError
@@ -11,6 +12,9 @@ from .ledger_entries import Header
 from .ledger_lines import LedgerLines, check_beside, parse_lines
 from .ledger_record import LedgerRecord
 from .note import VerifierKey
+
+LEDGER_NAME: Final = "ledger.jsonl"
+"""Name of the ledger in a run's folder."""
 
 
 def read_lines(
