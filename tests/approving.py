@@ -1,5 +1,6 @@
 """Two test reviewers who sign whatever a test is to run, and lift what a waiver can lift."""
 
+import json
 import time
 from pathlib import Path
 from typing import Final
@@ -78,3 +79,11 @@ def pin_reviewers(folder: Path, *, floor: PolicyFloor = LOW) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "reviewers.toml").write_text(keys_text(), "utf-8")
     floor.save(folder / "floor.toml")
+
+
+def approve_fleet(folder: Path) -> None:
+    """Pin reviewers and a low floor in a fleet and its nodes, and sign what was assigned."""
+    for place in (folder, *(folder / "nodes").glob("*")):
+        pin_reviewers(place)
+    devices = json.loads((folder / "assignment.json").read_text("utf-8"))["devices"]
+    approve_file(folder / "privacy.toml", enrolled=devices)

@@ -20,6 +20,12 @@ from homebody_client.secure.node_file import NodeFile
 from homebody_client.secure.node_home import CONFIG, DEVICES, ITEMS
 from homebody_models.interactions import Interactions
 from homebody_models.split import Split, leave_one_out
+from homebody_privacy.approval.approvals_file import (
+    approvals_path,
+    read_approvals,
+    write_approvals,
+)
+from homebody_privacy.approval.gate import policy_digest
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.durable import write_durably
 from homebody_privacy.errors import (
@@ -31,6 +37,8 @@ from homebody_privacy.errors import (
 )
 from homebody_privacy.node_folder import NodeFolder
 from homebody_privacy.variants import to_toml
+from homebody_server.fleet.pinning import check_pins, pin
+from homebody_server.secure.permit import POLICY, require_protection
 from homebody_simulation.datasets import Dataset, load_dataset
 from homebody_simulation.planning import Planned, check_request, plan_run
 from homebody_simulation.request import Request
@@ -124,8 +132,26 @@ def local_nodes(fleet: Path) -> list[NodeFolder]:
     return [folder for folder in folders if folder.identity_file.exists()]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """What is pinned with an assignment; None leaves what was pinned before.
+
+    Attributes:
+        reviewers: File of the keys whose signatures count.
+        floor: File of the least that the local nodes' devices ask for.
+        policy: The firm's policy; None for the baseline alone.
+    """
+
+    reviewers: Path | None = None
+    floor: Path | None = None
+    policy: Path | None = None
+
+
 def assign(
-    fleet: Path, request: Request, people: Mapping[str, NodeFile] | None = None
+    fleet: Path,
+    request: Request,
+    people: Mapping[str, NodeFile] | None = None,
+    pinned: Pinned | None = None,
 ) -> Assignment:
     """Plan a run and give each local node its part of it.
 
@@ -135,6 +161,7 @@ def assign(
         people: By name of a node: the person's device it hosts, of which only the profile and the
             state of the machine count. Each takes a number from the end of the population, whose
             rows nobody gets.
+        pinned: What the fleet and its nodes are to rely on.
 
     Raises:
         InvalidFileError: If the privacy config or a data file is missing or invalid.
@@ -149,12 +176,17 @@ def assign(
             fix="give --epsilon a number",
         )
     check_request(request, approved)
-    nodes = local_nodes(fleet)
+    nodes, pins = local_nodes(fleet), pinned or Pinned()
     _check_nodes(nodes, approved, people or {})
+    check_pins(pins.reviewers, pins.floor)
+    policy_digest(pins.policy)
     dataset = load_dataset(request.data, root=None, **request.options)
     planned = plan_run(request, approved, dataset)
+    require_protection(planned.config)
+    _pin(fleet, nodes, pins)
     _hand_out(nodes, planned, leave_one_out(dataset.interactions), people or {})
     write_durably(fleet / CONFIG, to_toml(planned.config).encode())
+    _take_approvals(request.config_file, approved, planned.config, fleet / CONFIG)
     assignment = Assignment(
         data=request.data,
         options=dict(request.options),
@@ -167,6 +199,26 @@ def assign(
     )
     assignment.save(fleet)
     return assignment
+
+
+def _pin(fleet: Path, nodes: Sequence[NodeFolder], pins: Pinned) -> None:
+    """Pin what is named in the folders of the fleet and of its nodes."""
+    pin(fleet, reviewers=pins.reviewers)
+    for node in nodes:
+        pin(node.path, reviewers=pins.reviewers, floor=pins.floor)
+    (fleet / POLICY).unlink(missing_ok=True)
+    if pins.policy is not None:
+        write_durably(fleet / POLICY, pins.policy.read_bytes())
+
+
+def _take_approvals(
+    source: Path, approved: PrivacyConfig, config: PrivacyConfig, target: Path
+) -> None:
+    """Bring along what was signed of a config that was complete: it is the one that runs."""
+    if approved.digest() == config.digest() and source.resolve() != target.resolve():
+        signed = read_approvals(approvals_path(source))
+        if signed:
+            write_approvals(approvals_path(target), signed)
 
 
 def _check_nodes(

@@ -20,6 +20,8 @@ from homebody_simulation.run_options import (
     MechanismName,
     Model,
     Output,
+    Policy,
+    Reviewers,
     Rounds,
     check_output,
     parse_epsilon,
@@ -56,6 +58,11 @@ def assign(
             "--ready", help="The machines of --person are idle, on mains and on a free network."
         ),
     ] = False,
+    reviewers: Reviewers = None,
+    floor: Annotated[
+        Path | None, typer.Option(help="The least that the local nodes' devices ask for.")
+    ] = None,
+    policy: Policy = None,
     devices: Devices = None,
     items: ItemKind = None,
     column: Columns = None,
@@ -79,17 +86,20 @@ def assign(
         runtime="deploy",
         fleet=fleet,
     )
+    from homebody_simulation.deploy_assign import Pinned
     from homebody_simulation.deploy_assign import assign as give
 
-    given = give(fleet, request, _people(person or [], ready=ready))
+    pinned = Pinned(reviewers=reviewers, floor=floor, policy=policy)
+    given = give(fleet, request, _people(person or [], ready=ready), pinned)
     if output == "json":
         facts = {"nodes": given.nodes, "devices": given.devices, "config": given.config_sha256}
         sys.stdout.write(json.dumps(facts) + "\n")
         return
     sys.stdout.write(
         f"{given.nodes} nodes host {given.devices:,} devices of {given.data}\n"
-        f"approved config  {fleet / 'privacy.toml'}\n"
+        f"complete config  {fleet / 'privacy.toml'}\n"
         f"its digest       {given.config_sha256}\n"
+        f"approve          homebody approve {fleet / 'privacy.toml'} --installed ...\n"
         f"train            homebody train --fleet {fleet}\n"
     )
 

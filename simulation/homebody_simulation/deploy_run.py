@@ -19,6 +19,7 @@ from homebody_server.fleet import Fleet
 from homebody_server.fleet.control import health
 from homebody_server.flower_app import HOME, RUN_FOLDER
 from homebody_server.rounds import Observer
+from homebody_server.secure.permit import Permit
 from homebody_simulation.cost import Meter
 from homebody_simulation.flower_project import write_project
 from homebody_simulation.setup import Prepared
@@ -105,6 +106,7 @@ def _running(prepared: Prepared, fleet: Fleet) -> str | None:
 
 def _start(prepared: Prepared, fleet: Fleet) -> str:
     """Start a Flower run that names two folders on the server's machine, and nothing else."""
+    Permit(folder=prepared.folder, spec=prepared.spec, fleet=fleet.paths.path).demand()
     _outcome(prepared).unlink(missing_ok=True)
     with TemporaryDirectory(prefix="homebody-app-") as work:
         settings = {

@@ -36,6 +36,7 @@ from homebody_simulation.deploy_assign import Assignment
 from homebody_simulation.grid import CohortGrid, app_cohort
 from homebody_simulation.hosting import host_of
 from homebody_simulation.setup import Prepared, prepare
+from tests.approving import approve_fleet
 from tests.system.fleet_wire import Needles, files_of, pieces, vector_pieces
 from tests.system.fleet_world import nothing_left
 
@@ -95,10 +96,12 @@ def stormed(
     """Make a fleet behind bad roads, and train on it through the storm."""
     root = tmp_path_factory.mktemp("storm")
     folder = root / "fleet"
-    config = write_config(rounds=ROUNDS, cohort_size=DEVICES, cohort_cap=80, delta=1e-3)
+    small = f'[activity]\npopulation = {DEVICES}\n[ledger]\nwitness = "none"\n'
+    config = write_config(rounds=ROUNDS, cohort_size=DEVICES, cohort_cap=80, delta=1e-3, more=small)
     _do(root, "fleet", "init", folder, "--nodes", str(NODES), "--port", "0")
     plan = ("--data", "synthetic", "--devices", str(DEVICES), "-c", config)
     _do(root, "fleet", "assign", folder, *plan)
+    approve_fleet(folder)
     fleet = Fleet.open(folder)
     roads = {name: Road((fleet.file.host, fleet.file.port)) for name in fleet.nodes()}
     for name, road in roads.items():

@@ -39,7 +39,8 @@ def cli(environ: dict[str, str]) -> Cli:
 @pytest.fixture(scope="session")
 def tiny_config(write_config: Callable[..., Path]) -> Path:
     """Return a config for forty devices, all of whom are drawn: cheap to account."""
-    return write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-3)
+    small = f'[activity]\npopulation = {DEVICES}\n[ledger]\nwitness = "none"\n'
+    return write_config(rounds=2, cohort_size=DEVICES, cohort_cap=80, delta=1e-3, more=small)
 
 
 @pytest.fixture(scope="session")

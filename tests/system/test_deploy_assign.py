@@ -37,6 +37,7 @@ from homebody_simulation.deploy_assign import Assignment, assign, own_rows
 from homebody_simulation.planning import plan_run
 from homebody_simulation.request import Request
 from homebody_simulation.setup import prepare
+from tests.approving import approve_fleet
 
 DEVICES, NODES = 40, 4
 OPTIONS: dict[str, Any] = {"devices": DEVICES, "items": 20}
@@ -162,6 +163,7 @@ def test_the_config_is_complete_and_a_run_of_it_is_the_one_that_was_planned(
     config = PrivacyConfig.load(fleet / "privacy.toml")
     assert config.dp.noise_multiplier is not None
     assert config.digest() == assignment.config_sha256
+    approve_fleet(fleet)
     prepared = prepare(
         assignment.request(fleet, runs=tmp_path / "runs", name="one"), assignment.accept
     )

@@ -26,6 +26,7 @@ from homebody_simulation.deploy_assign import Assignment, assign
 from homebody_simulation.grid import Cohort, CohortGrid
 from homebody_simulation.request import Request
 from homebody_simulation.setup import Prepared, prepare
+from tests.approving import approve_fleet
 from tests.server.world import PowerCutError, Work
 
 DEVICES, NODES = 40, 4
@@ -85,7 +86,8 @@ def carried(prepared: Prepared, fleet: Fleet, cohort: Cohort) -> Mapping[str, An
 
 
 def begun(fleet: Fleet, runs: Path) -> Prepared:
-    """Begin a run of what was assigned."""
+    """Begin a run of what was assigned, once it is approved."""
+    approve_fleet(fleet.paths.path)
     assignment = Assignment.load(fleet.paths.path)
     asked = assignment.request(fleet.paths.path, runs=runs, name="one")
     return prepare(asked, assignment.accept)

@@ -20,6 +20,7 @@ import pytest
 
 from homebody_server.fleet import Fleet
 from homebody_server.fleet.processes import Process, of_folder
+from tests.approving import approve_fleet
 
 from .conftest import Cli, Finished
 from .fleet_world import nothing_left, process_of, states, until
@@ -42,6 +43,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, cli: Cli, tiny_config: Path)
     do("fleet", "init", folder, "--nodes", str(NODES), "--port", "0")
     plan: list[str | Path] = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
     do("fleet", "assign", folder, *plan)
+    approve_fleet(folder)
     fleet = Fleet.open(folder)
     try:
         fleet.up(timeout_s=ONLINE_S)

@@ -27,6 +27,7 @@ from homebody_simulation import runtimes, setup
 from homebody_simulation.deploy_assign import Assignment
 from homebody_simulation.hosting import host_of
 from homebody_simulation.setup import Prepared, prepare
+from tests.approving import approve_fleet
 
 from .conftest import Finished
 from .fleet_wire import (
@@ -128,6 +129,7 @@ def deployed(
     do("fleet", "init", folder, "--nodes", str(NODES), "--port", "0")
     plan: list[str | Path] = ["--data", "synthetic", "--devices", str(DEVICES), "-c", tiny_config]
     do("fleet", "assign", folder, *plan)
+    approve_fleet(folder)
     fleet = Fleet.open(folder)
     ports = [fleet.file.port, *(node.runtime().port for node in fleet.nodes().values())]
     try:

@@ -30,6 +30,13 @@ FleetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of th
 EitherArgument = Annotated[
     Path, typer.Argument(metavar="DIR", help="Folder of the fleet, or of a node that joined one.")
 ]
+ReviewersOption = Annotated[
+    Path | None,
+    typer.Option("--reviewers", help="Reviewers' keys to pin: whose signatures count."),
+]
+FloorOption = Annotated[
+    Path | None, typer.Option("--floor", help="Floor to pin: the least its devices ask for.")
+]
 FormatOption = Annotated[Format, typer.Option("--format", help="text or json.")]
 
 
@@ -61,6 +68,8 @@ def init(
         list[str] | None,
         typer.Option(help="More names or addresses nodes reach the server by; may be repeated."),
     ] = None,
+    reviewers: ReviewersOption = None,
+    floor: FloorOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Make every key, certificate and folder of a fleet. Nothing is made over anything."""
@@ -68,6 +77,7 @@ def init(
 
     from homebody_server.fleet.create import create_fleet
     from homebody_server.fleet.layout import HOST, NAME
+    from homebody_server.fleet.pinning import check_pins, pin
 
     chosen = name or directory.resolve().name
     if not re.match(NAME, chosen):
@@ -75,7 +85,11 @@ def init(
     for address in (host, *(san or [])):
         if not re.match(HOST, address):
             raise UsageError(f"{address!r} is no DNS name and no IP address")
+    check_pins(reviewers, floor)
     paths = create_fleet(directory, name=chosen, nodes=nodes, host=host, port=port, names=san or [])
+    pin(paths.path, reviewers=reviewers)
+    for node in paths.nodes():
+        pin(node.path, reviewers=reviewers, floor=floor)
     from homebody_privacy.signing import SigningKey
 
     made = paths.read()
@@ -209,13 +223,18 @@ def join(
     authority: Annotated[
         str | None, typer.Option(help="The authority's key id the operator read out.")
     ] = None,
+    reviewers: ReviewersOption = None,
+    floor: FloorOption = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Make a node's keys and its request; with --answer, take the operator's answer in."""
     from homebody_server.fleet import enrol
     from homebody_server.fleet.layout import NodePaths
+    from homebody_server.fleet.pinning import check_pins, pin
 
+    check_pins(reviewers, floor)
     if answer is not None:
+        pin(directory, reviewers=reviewers, floor=floor)
         found = enrol.accept_answer(NodePaths(directory.resolve()), answer, authority=authority)
         if output is Format.JSON:
             _print_json({"authority": found})
@@ -225,6 +244,7 @@ def join(
     if server is None or ca is None:
         raise UsageError("a node joins with --server HOST:PORT and --ca FILE, later with --answer")
     request = enrol.join_fleet(directory, server=server, authority=ca, fleet=name, port=port)
+    pin(directory, reviewers=reviewers, floor=floor)
     if output is Format.JSON:
         _print_json({"request": str(request)})
     else:

@@ -182,6 +182,7 @@ def ask(address: str, authority: Path, *, timeout_s: float = 2.0) -> Health | No
     """
     host, port = split_address(address)
     context = ssl.create_default_context(cafile=str(authority))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # what every approved config asks for
     connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
     try:
         connection.request("GET", "/health")

@@ -13,6 +13,7 @@ from homebody_privacy.errors import (
 )
 from homebody_privacy.signing import SigningKey
 
+from .check_approvals import APPROVALS
 from .control import Control, Run
 from .create import DEFAULT_PORT, create_fleet
 from .finding import Finding, Severity
@@ -173,13 +174,19 @@ def bring_up(paths: FleetPaths | NodePaths, *, timeout_s: float = START_S) -> No
 def demand(paths: FleetPaths | NodePaths) -> list[Finding]:
     """Return what a preflight finds, if none of it is an error.
 
+    Missing approvals keep runs from starting, not the fleet from being up: people sign meanwhile.
+
     Raises:
         PolicyViolationError: If one is of rights, the guard or telemetry.
         InvalidFileError: If one is of a file.
         DependencyError: If one is of the machine.
     """
     findings = examine(paths)
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors = [
+        finding
+        for finding in findings
+        if finding.severity is Severity.ERROR and finding.check != APPROVALS
+    ]
     if errors:
         worst = max(errors, key=lambda finding: finding.exit_code)
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

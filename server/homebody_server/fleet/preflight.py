@@ -6,7 +6,7 @@ from pathlib import Path
 
 from homebody_privacy.errors import HomebodyError
 
-from . import check_certificates, check_files, check_machine
+from . import check_approvals, check_certificates, check_files, check_machine
 from .finding import Finding, wrong_file
 from .guard import Side, write_guard
 from .layout import FleetPaths, NodePaths, Versions
@@ -75,6 +75,7 @@ def _fleet(paths: FleetPaths, now: dt.datetime, installed: Versions) -> _Parts:
         check_certificates.fleet_certificates(paths, now),
         check_files.fleet_versions(paths, installed),
         check_files.database(paths),
+        check_approvals.approvals(paths, now),
         check_machine.ports(roles),
         check_machine.exposure(fleet.host),
         check_machine.strays(

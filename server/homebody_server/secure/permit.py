@@ -25,8 +25,7 @@ from homebody_privacy.policy.findings import Finding
 from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import RunSpec
 
-REVIEWERS: Final = "reviewers.toml"
-"""Name of the pinned reviewers' keys in a fleet's folder."""
+_REVIEWERS: Final = "reviewers.toml"
 
 POLICY: Final = "policy.toml"
 """Name of the firm's policy in the folder of a fleet, and in that of a run."""
@@ -39,7 +38,7 @@ def pinned_reviewers(fleet: Path) -> ReviewerKeys:
         NotApprovedError: If none are.
         InvalidFileError: If the file is damaged.
     """
-    file = fleet / REVIEWERS
+    file = fleet / _REVIEWERS
     if not file.exists():
         raise NotApprovedError(
             "no reviewers' keys are pinned in the fleet's folder: nobody can approve anything",
@@ -81,7 +80,7 @@ def require_deployable(
         IntegrityError: If an approval is not what was signed, or the policy is another than the
             one it was approved by.
     """
-    _require_protection(config)
+    require_protection(config)
     try:
         state = require_approved(config, app, envelopes, reviewers, now)
     except PolicyViolationError as error:
@@ -98,8 +97,12 @@ def require_deployable(
     return state, found
 
 
-def _require_protection(config: PrivacyConfig) -> None:
-    """Refuse what no waiver makes good: a server that sees updates, or wire that others read."""
+def require_protection(config: PrivacyConfig) -> None:
+    """Refuse what no waiver makes good: a server that sees updates, or wire that others read.
+
+    Raises:
+        PolicyViolationError: Naming the field.
+    """
     if not config.aggregation.secagg:
         raise PolicyViolationError(
             "aggregation.secagg is off: a fleet sums by secure aggregation",
