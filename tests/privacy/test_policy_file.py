@@ -103,6 +103,27 @@ def test_where_both_refuse_the_stricter_words_stand_once() -> None:
         assert [wanted in one.message for one in found] == [True]
 
 
+@pytest.mark.parametrize(
+    ("rule", "path", "op", "value", "wrong"),
+    [
+        ("REL-001", "release.min_k", ">=", 30, 10),
+        ("CON-003", "consent.honour_gpc", "==", True, False),
+        ("TLS-001", "transport.tls_min", "in", ["1.3"], "1.2"),
+    ],
+)
+def test_every_kind_of_bound_that_both_refuse_is_told_once(
+    rule: str, path: str, op: str, value: object, wrong: object
+) -> None:
+    policy = rules({"id": rule, "path": path, "op": op, "value": value, "why": "so"})
+    found = check(policy, {path: wrong}).findings
+    assert [one.source for one in found if one.rule == rule] == ["Firm"]
+
+
+def test_text_has_no_order() -> None:
+    with pytest.raises(TypeError, match="only numbers have an order"):
+        holds("b", ">", "a")
+
+
 def test_a_firms_failure_takes_the_place_of_a_warning() -> None:
     policy = rules({"id": "DP-004", "path": "dp.delta", "op": "<", "value": 1e-7, "why": "less"})
     found = check(policy, {"dp.delta": 1e-6}).findings
@@ -148,6 +169,8 @@ def test_a_star_is_every_name_of_a_table() -> None:
         ("transport.tls_min", "not_in", [1, 2], "cannot be judged"),
         ("release.min_k", "contains", 5, "cannot be judged, it is no list"),
         ("release", "==", "x", "cannot be judged, a table is no text"),
+        ("transport.tls_min", ">=", 1, "cannot be judged"),
+        ("release.min_k", "subset_of", ["a"], "cannot be judged, both must be lists"),
     ],
 )
 def test_what_cannot_be_judged_is_a_failure(path: str, op: str, value: object, said: str) -> None:

@@ -190,6 +190,9 @@ def test_sarif_says_what_is_waived_and_what_warns() -> None:
     assert told["LED-002"]["level"] == "warning"
     assert told["CON-004"]["suppressions"] == [{"kind": "external", "status": "accepted"}]
     assert "region" not in told["CON-004"]["locations"][0]["physicalLocation"]
+    suite = ET.fromstring(to_junit(result, "privacy.toml"))[0]  # noqa: S314 - our own
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "1")
+    assert [case.get("name") for case in suite if case.find("skipped") is not None] == ["CON-004"]
     absolute = log_of(result, "/conf/my privacy.toml")["runs"][0]["artifacts"][0]["location"]["uri"]
     assert absolute == "file:///conf/my%20privacy.toml"
 

@@ -10,6 +10,7 @@ from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.policy.check import check_config
 from homebody_privacy.policy.findings import CheckResult
 from homebody_privacy.policy.registry import EVERY, by_id, in_force, is_waivable
+from homebody_privacy.policy.rule import Rule
 from homebody_privacy.premises import broken_premises
 
 from .config_edits import EXAMPLE, GONE, SAMPLED, edited
@@ -321,6 +322,44 @@ def test_cr_31_too_little_noise_is_found_by_computing() -> None:
     assert result.planned is not None
     assert result.planned.epsilon > 2.5
     assert "above dp.epsilon_max = 2.5" in result.findings[0].message
+
+
+def test_a_cohort_nobody_can_fill_has_no_figure() -> None:
+    result = check(edited(dict(SAMPLED)), enrolled=900)
+    assert (result.planned, result.withheld) == (None, ("AGG-004",))
+    assert result.exit_code == 12
+    with pytest.raises(ValueError, match="enrolled must be at least 1"):
+        check(edited({}), enrolled=0)
+
+
+def test_a_run_without_rounds_is_held_to_no_rule_of_rounds() -> None:
+    sums = {"recipe": "statistics", "popularity_multiplier": 50.0, "gram_multiplier": 40.0}
+    config = edited(
+        {
+            "statistics": sums,
+            "dp.noise_multiplier": GONE,
+            "dp.blt": GONE,
+            "metrics": {},
+            "aggregation.report_goal": GONE,
+        }
+    )
+    result = check(config, enrolled=900)
+    assert (result.exit_code, result.findings) == (0, ())
+
+
+def test_secret_cohorts_have_no_goal_to_be_too_small() -> None:
+    assert check(edited({**SAMPLED, "dp.epsilon_max": 4.0})).findings[0].rule == "DP-008"
+    assert all(one.rule != "AGG-002" for one in check(edited(dict(SAMPLED))).findings)
+
+
+def test_special_data_on_an_explicit_yes_is_no_matter_for_the_gdpr_profile() -> None:
+    edits = {**_SPECIAL, "features.tastes.risk_ref": "R-4", "features.tastes.allow": ["recommend"]}
+    assert check(edited(edits), profiles=("gdpr",)).findings == ()
+
+
+def test_a_rule_has_an_id_of_one_form() -> None:
+    with pytest.raises(ValueError, match="looks like DP-005"):
+        Rule(id="dp5", paths=(), fails_on="", ref="", judge=lambda _: ())
 
 
 def test_10_comes_before_12() -> None:

@@ -1,9 +1,9 @@
 """Words nobody can promise are found, and none is in anything homebody prints (TXT-001)."""
 
-import ast
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -27,23 +27,24 @@ def written() -> Iterator[tuple[str, str]]:
 
 
 def spoken() -> dict[str, str]:
-    """Return every text in the code that is no docstring, with a place where it stands."""
+    """Return every text in the code that is no docstring, with a file it stands in."""
     found: dict[str, str] = {}
     for file in (file for part in PARTS for file in (ROOT / part).rglob("*.py")):
-        if file.name in LISTS:
-            continue
-        docs: set[int] = set()
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):  # parents come first
-            if isinstance(node, ast.Expr):
-                docs.add(id(node.value))
-            elif (
-                isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and len(node.value) >= SHORTEST
-                and id(node) not in docs
-            ):
-                found.setdefault(node.value, f"{file.relative_to(ROOT)}:{node.lineno}")
+        if file.name not in LISTS:
+            code = compile(file.read_text("utf-8"), file, "exec", dont_inherit=True, optimize=2)
+            found.update(dict.fromkeys(constants(code), str(file.relative_to(ROOT))))
     return found
+
+
+def constants(code: CodeType) -> Iterator[str]:
+    """Return every text of a compiled file, of its functions and classes too."""
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            yield from constants(value)
+        elif isinstance(value, (tuple, frozenset)):
+            yield from (one for one in value if isinstance(one, str) and len(one) >= SHORTEST)
+        elif isinstance(value, str) and len(value) >= SHORTEST:
+            yield value
 
 
 def test_no_page_and_no_template_promises_what_nobody_can_keep() -> None:

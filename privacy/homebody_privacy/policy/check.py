@@ -136,12 +136,10 @@ def _firm_finding(rule: PolicyRule, hit: Hit, source: str) -> Finding:
 
 
 def _hits(rule: PolicyRule, facts: Facts) -> Iterable[Hit]:
-    if rule.expr is not None:
-        why_not = judged(rule.expr, facts.values)
-        return [] if why_not is None else [Hit(WHOLE, f"{rule.expr}: {why_not} - {rule.why}")]
-    if rule.path is None or rule.op is None:
-        raise ValueError("a rule has path, op and value, or expr")  # its schema refuses another
-    return compared(facts, rule.path, rule.op, rule.value, rule.why)
+    if rule.comparison is not None:
+        return compared(facts, *rule.comparison, rule.why)
+    why_not = judged(rule.expr or "", facts.values)
+    return [] if why_not is None else [Hit(WHOLE, f"{rule.expr}: {why_not} - {rule.why}")]
 
 
 def _merged(own: Iterable[Finding], firm: Iterable[_Firm]) -> list[Finding]:
@@ -172,9 +170,9 @@ def _is_stricter(rule: PolicyRule, bound: tuple[Op, object]) -> bool:
     op, value = bound
     own = rule.value
     if isinstance(own, (int, float)) and isinstance(value, (int, float)):
-        return {"<": own <= value, "<=": own <= value, ">": own >= value, ">=": own >= value}.get(
-            op, own == value
-        )
+        if op in ("<", "<="):
+            return own <= value
+        return own >= value if op in (">", ">=") else own == value
     return own == value
 
 

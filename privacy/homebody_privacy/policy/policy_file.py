@@ -5,7 +5,6 @@ way to write that a rule of the baseline does not count; that is a waiver's, whi
 """
 
 import hashlib
-import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -46,6 +45,11 @@ class PolicyRule(BaseModel):
     """The reason, as people read it."""
     ref: str = ""
     """Law, standard or document it rests on; by default none."""
+
+    @property
+    def comparison(self) -> tuple[str, Op, object] | None:
+        """Path, operation and value; None of a rule that is an expression."""
+        return None if self.path is None or self.op is None else (self.path, self.op, self.value)
 
     @model_validator(mode="after")
     def _refuse_half_a_rule(self) -> Self:
@@ -130,9 +134,6 @@ class PolicyRules(BaseModel):
 
 
 def _check_value(op: str | None, value: object) -> None:
-    numbers = value if isinstance(value, list) else [value]
-    if any(isinstance(one, float) and not math.isfinite(one) for one in numbers):
-        raise ValueError("value must be finite")
     if op in ORDERED and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise ValueError(f"value of {op} must be a number")
     if op in LISTED and not isinstance(value, list):
