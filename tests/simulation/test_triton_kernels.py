@@ -175,6 +175,16 @@ def test_who_would_pass_the_bound_is_taken_back_whole_and_done_alone(tmp_path: P
         assert found["sum"].any()
 
 
+@pytest.mark.slow  # interpreted: ten seconds
+def test_integers_that_passed_the_bound_are_not_counted(tmp_path: Path) -> None:
+    statistics, popularity = (f"{case}:past" for case in (STATISTICS, "popularity"))
+    found = interpret(tmp_path, statistics, popularity)
+    assert len(found[statistics]) == 2 * len(populations(statistics))
+    assert not any(total.any() for total in found[statistics].values())
+    assert not found[popularity]["each"].any()
+    assert not found[popularity]["sum"].any()
+
+
 @pytest.mark.slow  # compiles some twenty programs
 @pytest.mark.parametrize("capability", [80, 90])
 def test_every_program_compiles_for_a_gpu_once_and_keeps_to_its_registers(

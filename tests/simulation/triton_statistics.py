@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from homebody_client.statistic import Pairs, Statistic
 from homebody_models.statistics.contribution import EVENTS, popularity_statistic
@@ -130,9 +131,19 @@ def interpreted(case: str) -> Iterator[tuple[str, Integers]]:
     """Return the sums of the populations of a case: of shards, each in an order of its own."""
     counter = counter_here()
     for number, asked in enumerate(populations(case)):
+        _check_refusals(counter, asked)
         turned = np.random.default_rng(number).permutation(len(asked.histories))
         shards = [
             counted(counter, asked, turned[start :: asked.shards]) for start in range(asked.shards)
         ]
         for what in shards[0]:
             yield f"{number}-{what}", np.sum([one[what] for one in shards], axis=0)
+
+
+def _check_refusals(counter: Counter, asked: Asked) -> None:
+    """Ask for devices that are not there: a program would look where it is told."""
+    for rows in ([-1], [0, len(asked.histories)]):
+        with pytest.raises(ValueError, match="rows must be from 0"):
+            counter.popularity(asked.work(np.array(rows)), asked.catalog)
+        with pytest.raises(ValueError, match="rows must be from 0"):
+            counter.pairs(asked.work(np.array(rows)), asked.space, asked.window)

@@ -180,15 +180,15 @@ def _main(path: str, *cases: str) -> None:
 
     arrays: Arrays = {}
     for case in cases:
-        if case.startswith(STATISTICS):
-            from triton_statistics import interpreted  # type: ignore[import-not-found]  # noqa: PLC0415 beside it
-
-            arrays |= {f"{case}/{what}": array for what, array in interpreted(case)}
-            continue
-        kernel = kernel_of(model_of(case))
-        assert kernel is not None
         with befallen(case), np.errstate(invalid="ignore" if ":broken" in case else None):
-            found = everyone(kernel, case) | in_shards(kernel, case)
+            if case.startswith(STATISTICS):
+                from triton_statistics import interpreted  # type: ignore[import-not-found]  # noqa: PLC0415 beside it
+
+                found = dict(interpreted(case))
+            else:
+                kernel = kernel_of(model_of(case))
+                assert kernel is not None
+                found = everyone(kernel, case) | in_shards(kernel, case)
         arrays |= {f"{case}/{what}": array for what, array in found.items()}
     with Path(path).open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
