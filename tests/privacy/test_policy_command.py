@@ -109,6 +109,51 @@ def test_cr_27_a_file_that_breaks_its_schema_ends_with_2(
     assert told.out == ""
 
 
+def test_cr_28_comments_and_order_change_nothing_and_values_do(
+    changed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def digest() -> str:
+        check(changed, "--format", "json")
+        return str(json.loads(capsys.readouterr().out)["config_sha256"])
+
+    first, text = digest(), changed.read_text("utf-8")
+    head, *tables = re.split(r"(?m)^(?=\[)", text)
+    changed.write_text("".join([head, *reversed(tables), "# a comment\n"]), "utf-8")
+    assert digest() == first
+    changed.write_text(text.replace("epsilon_max = 2.5", "epsilon_max = 2.50"), "utf-8")
+    assert digest() == first
+    changed.write_text(text.replace("epsilon_max = 2.5", "epsilon_max = 2.4"), "utf-8")
+    assert digest() != first
+    group = "[features.tastes]\n"
+    changed.write_text(text.replace(group, f"{group}user_editable = true\n"), "utf-8")
+    assert digest() == first  # its default
+    changed.write_text(text.replace(group, f"{group}user_editable = false\n"), "utf-8")
+    assert digest() != first
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (r"allow = \[.*", 2),  # purpose
+        (r"fields = \[.*", 2),  # what
+        (r"ttl_days = .*", 2),  # retention
+        (r"max_rows = .*", 2),
+        (r"sensitivity = .*", 2),
+        (r"fides_category = .*", 2),
+        (r"leaves_device = .*", 2),  # egress
+    ],
+)
+def test_s55_a_feature_whose_purpose_retention_or_egress_is_not_said_fails(
+    line: str, code: int, changed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = changed.read_text("utf-8")
+    without = re.sub(rf"(?m)^{line}$", "", text, count=1)
+    assert without != text
+    changed.write_text(without, "utf-8")
+    assert check(changed) == code
+    assert "Field required" in " ".join(capsys.readouterr().err.split())
+
+
 def test_other_files_and_words_end_with_2(
     changed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

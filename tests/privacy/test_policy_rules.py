@@ -362,6 +362,15 @@ def test_a_rule_has_an_id_of_one_form() -> None:
         Rule(id="dp5", paths=(), fails_on="", ref="", judge=lambda _: ())
 
 
+def test_a_fast_check_refuses_what_it_cannot_judge() -> None:
+    config = edited(dict(SAMPLED))
+    (found,) = check(config).findings  # fast
+    assert found.rule == "DP-008"
+    assert found.message.startswith("is not judged by --fast")
+    exact = check_config(config, now=NOW)
+    assert (exact.exit_code, exact.findings) == (0, ())
+
+
 def test_10_comes_before_12() -> None:
     result = check(edited({"activity.population": 99_999, "consent.min_age": 12}))
     assert {one.exit_code for one in result.findings if one.refuses} == {10, 12}

@@ -33,6 +33,10 @@ def _computed(facts: Facts) -> Iterator[Hit]:
     if facts.planned is None or facts.planned.epsilon <= facts.planned.cap:
         return
     spent = round_up(facts.planned.epsilon, 3)
+    if facts.planned.method == "bound without sampling":  # not known to be broken, nor to be kept
+        why = f"is not judged by --fast: without credit for sampling a run costs up to {spent}"
+        yield Hit("dp.noise_multiplier", f"{why}; check without --fast")
+        return
     why = f"one run costs epsilon {spent}, above dp.epsilon_max = {facts.planned.cap:g}"
     yield Hit("dp.noise_multiplier", f"{why}: the noise is too small for what is promised")
 
