@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from homebody_client.secure.guard import RoundGuard
 from homebody_client.secure.leg_store import LegStore
 from homebody_client.secure.node import SecureNode
 from homebody_client.secure.opening import store_key
@@ -53,6 +54,7 @@ class Member:
     file: Path | None = None
     policy: Policy = POLICY
     clock: Callable[[], float] = lambda: NOW
+    guard: RoundGuard | None = None
 
     @property
     def node(self) -> SecureNode:
@@ -65,6 +67,7 @@ class Member:
             store=self.store,
             worker=lambda _: self.worker,
             clock=self.clock,
+            guard=self.guard,
         )
 
 
@@ -78,6 +81,7 @@ class Town:
     key: RecipientKey = field(default_factory=RecipientKey.generate)
     serial: int = 0
     now: int = NOW
+    config: str = CONFIG
 
     @classmethod
     def of(cls, hosted: Iterable[Iterable[int]], folder: Path | None = None) -> "Town":
@@ -116,7 +120,7 @@ class Town:
             "run": RUN,
             "session": self.serial,
             "recipient": self.key.public.hex(),
-            "config_sha256": CONFIG,
+            "config_sha256": self.config,
             "devices": 12,
             "model": {"name": "two-tower", "options": {"dim": 4}},
             "clip_norm": LATTICE.clip_norm,
@@ -172,7 +176,7 @@ class Town:
             direction="up",
             node_id=head.node_id,
             model_sha256=head.model_sha256,
-            config_sha256=CONFIG,
+            config_sha256=self.config,
         )
         public = sender.identity.signing.public
         return open_sealed(reply, expected=expected, key=key, sender=public, now=self.now)
@@ -231,7 +235,7 @@ class Sum:
             max_corrupt=POLICY.max_corrupt,
             max_dropout=POLICY.max_dropout,
             least=POLICY.least,
-            config_sha256=CONFIG,
+            config_sha256=town.config,
             model_sha256=MODEL_SHA,
             certificates={m.identity.node_id: m.certificate.to_bytes() for m in town.members},
             publics={m.identity.node_id: m.identity.signing.public for m in town.members},
@@ -258,7 +262,7 @@ class Sum:
             "run": RUN,
             "round": self.round,
             "devices": devices,
-            "config_digest": CONFIG,
+            "config_digest": self.town.config,
         }
         if self.metric:
             return Question(metric=self.metric, **facts).to_record()
@@ -297,7 +301,7 @@ class Sum:
             msg_id=sha256(f"{self.serial}|{step}|{number}".encode()).digest()[:16],
             recipient_key_id=key.key_id,
             model_sha256=MODEL_SHA,
-            config_sha256=CONFIG,
+            config_sha256=self.town.config,
             consent_tag="",
             consent_receipt_sha256="",
             not_after=self.town.now + 600,

@@ -62,6 +62,7 @@ class RoundGuard:
             IntegrityError: If an approval is not what was signed.
             RolledBackError: If the config is of a lower revision.
             BelowFloorError: If the config is weaker than the floor.
+            LedgerRefusedError: If the ledger has another key than the pinned one.
         """
         if announced.app != self.app():
             raise NotApprovedError(
@@ -74,6 +75,7 @@ class RoundGuard:
             )
         self._check_approvals(announced, now)
         self.floor.require(self.config)
+        self._operator(announced)
 
     def advance(
         self, announced: Announcement, opening: Opening, pin: Pin | None, *, now: float
