@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+def write_durably(
+    path: Path, content: bytes, *, mode: int = 0o644, old_will_do: bool = False
+) -> None:
     """Replace a file so that a crash leaves the old one or the new one, whole.
 
     One writer at a time: use ``locked`` where there may be more.
@@ -16,6 +18,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         path: The file; its folder must be there.
         content: All of it.
         mode: Rights of the new file.
+        old_will_do: Whether, after a crash, the old file may stand there still; it saves a wait.
     """
     beside = path.with_name(f".{path.name}.new")
     beside.unlink(missing_ok=True)
@@ -25,7 +28,8 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    sync_folder(path.parent)
+    if not old_will_do:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

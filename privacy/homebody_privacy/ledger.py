@@ -105,6 +105,7 @@ class Ledger:
             FileExistsError: If there is a file already: a ledger is never written over.
             IntegrityError: If there was an anchored ledger in this place, which is gone.
         """
+        chain, record = chain_of(header), LedgerRecord(header)
         if anchors is not None and not path.exists():
             name = anchor_name(header, path)
             check(anchors.mark(name), lambda _: None, 0, str(path))
@@ -113,7 +114,6 @@ class Ledger:
         beside = path.with_name(f".{path.name}.new")
         file = beside.open("wb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        chain, record = chain_of(header), LedgerRecord(header)
         ledger = cls(path, file, record, chain, anchors=anchors, signer=signer)
         ledger._write(header.values())
         try:
@@ -306,7 +306,7 @@ class Ledger:
         return self.header.version == "ledger/4"
 
     def checkpoint(self) -> None:
-        """Sign where the ledger stands; on disk when the call returns.
+        """Sign where the ledger stands; the file is whole when the call returns.
 
         Nothing is written where it stands as it did, so that a witness's line stays; nor without a
         signer, for a ledger older than ``ledger/4``, or once it is closed.
@@ -320,7 +320,9 @@ class Ledger:
             return
         note = sign_checkpoint(now, self._signer)
         with locked_folder(self.path.parent):  # a witness may be at the one before
-            write_durably(self.path.with_name(CHECKPOINT_NAME), note.encode())
+            # After a crash the one before fits as well: what it stands for is a beginning of this.
+            file = self.path.with_name(CHECKPOINT_NAME)
+            write_durably(file, note.encode(), old_will_do=self._signed is not None)
         self._signed = now
 
     def _append(self, entry: BaseModel) -> None:

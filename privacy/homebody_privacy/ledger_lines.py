@@ -115,9 +115,11 @@ def chain_of(header: Header) -> Chain:
 
 
 def line_of(entry: Mapping[str, Any], chain: Chain) -> bytes:
-    """Append an entry to a chain and return its line."""
-    chain.append(rfc8785.dumps(dict(entry)))
-    return rfc8785.dumps({"entry": dict(entry), chain.name: chain.head.hex()}) + b"\n"
+    """Append an entry to a chain and return its line, RFC 8785 JSON of entry and head."""
+    encoded = rfc8785.dumps(dict(entry))
+    chain.append(encoded)
+    # The names of both chains come after "entry", so that this is the canonical order.
+    return b'{"entry":%b,"%b":"%b"}\n' % (encoded, chain.name.encode(), chain.head.hex().encode())
 
 
 def parse_lines(content: bytes, where: str) -> LedgerLines:
