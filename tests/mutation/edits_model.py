@@ -72,6 +72,7 @@ def mutants() -> Iterator[Mutant]:
         yield _verify("report's claim", f"epsilon x {factor}", _in_report(_scaled(factor)))
     for path in _REPORT:
         yield _verify("report's claim", ".".join(path), _in_report(_changing(path)))
+    yield _verify("report's claim", "no file", _gone("report.json"))
     yield _verify("report's claim", "no epsilon", _in_report(_dropping("epsilon")))
     yield _verify("report's claim", "epsilon as text", _in_report(_as_text))
     for name in _SPEC:

@@ -79,8 +79,7 @@ def verify_facts(
     lines = [*facts.damage, *ledger.lines]
     if facts.run is None and not facts.is_pack:
         lines.append(wrong("run.json is missing or damaged: what ran cannot be told"))
-    if facts.report is None and not facts.is_pack and not facts.is_open:
-        lines.append(note("there is no report: the run has not ended"))
+    lines += _report(facts)
     lines += _guarded(lambda: check_approvals(facts, keys, now, model.created))
     lines += _premises(facts)
     lines += _guarded(lambda: check_config(facts))
@@ -125,6 +124,16 @@ def _premises(facts: RunFacts) -> list[Line]:
     return [wrong(f"{one.rule} {one.path}: {one.why}", POLICY) for one in found]
 
 
+def _report(facts: RunFacts) -> list[Line]:
+    """Say that there is no report, where there is none: of a run that finished it must be there."""
+    if facts.report is not None or facts.is_pack:
+        return []
+    ended = [] if facts.ledger is None else facts.ledger.of_kind("run_closed")
+    if any(one.get("ended") == "finished" for _, one in ended):
+        return [wrong("the run finished, and report.json is missing or damaged")]
+    return [note("there is no report: the run has not ended")]
+
+
 def _audit(facts: RunFacts) -> list[Line]:
     """Say what an audit found, where there was one."""
     told = None if facts.report is None else facts.report.get("audit")
@@ -132,7 +141,10 @@ def _audit(facts: RunFacts) -> list[Line]:
     refuted = None if facts.audit is None else facts.audit.get("refuted")
     if told is None and facts.audit is None:
         ended = facts.is_pack or facts.report is not None
-        return [note("no audit tried to refute the claim: homebody audit --run")] if ended else []
+        asked = facts.config is not None and "audit_passed" in facts.config.release.requires
+        why = ", and the config asks for one before release" if asked else ""
+        text = f"no audit tried to refute the claim{why}: homebody audit --run"
+        return [note(text)] if ended else []
     if findings or refuted not in (None, False):
         return [wrong("the audit refuted the claim")]
     if findings == [] or refuted is False:
