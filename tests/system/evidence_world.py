@@ -1,9 +1,11 @@
-"""A finished run of a small project that compliance looked at, and its evidence pack."""
+"""A finished run of a small project that two reviewers approved, and its evidence pack."""
 
+import base64
 import json
 import shutil
+import time
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,26 +13,26 @@ from typing import Any, Final
 
 import tomli_w
 
-from homebody_privacy.approval.approvals_file import to_values
+from homebody.cli import run as homebody
 from homebody_privacy.approval.reviewers import ReviewerKeys
-from homebody_privacy.approval.statement import Approval, Waiver, sign
-from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.signing import SigningKey
 from homebody_server.evidence.case import Case, open_case
 from homebody_server.evidence.pack import write_pack
 from homebody_server.evidence.sources import read_run
-from homebody_simulation.api import simulate
+from homebody_simulation.request import Request
+from homebody_simulation.simulate import simulate
+from tests.approving import approve_file
+from tests.privacy.review_world import DPO, KEYS, keys_text
 
 DEVICES: Final = 60
 DAY_S: Final = 86_400
-NOW: Final = 1_830_297_600
-"""2028-01-01, whatever the clock says: no test depends on the day it runs on."""
+NOW: Final = int(time.time()) // DAY_S * DAY_S
+"""The day of the tests: approvals are signed by the clock."""
 
-REVIEWERS: Final = {
-    name: SigningKey(bytes([number]) * 32)
-    for number, name in enumerate(("dpo@example.org", "security@example.org"), start=1)
-}
-_PROJECT: Final = Path(__file__).parents[2] / "docs" / "examples" / "compliance" / "privacy.toml"
+POLICY: Final = "policy.toml"
+PINNED: Final = "reviewer-keys.toml"
+
+_PROJECT: Final = Path(__file__).parents[2] / "docs" / "examples" / "compliance"
 _SMALL: Final[dict[str, Any]] = {
     "rounds": 2,
     "min_separation": 2,
@@ -40,9 +42,9 @@ _SMALL: Final[dict[str, Any]] = {
     "delta": 1e-3,
     "budget_scope": "run",
     "epsilon_max": 4.0,
+    "noise_multiplier": 1.6,
+    "blt": {"theta": [0.99], "omega": [0.3]},
 }
-
-
 _COINS: Final[dict[str, Any]] = {
     "mechanism": "gaussian",
     "sampling": "poisson",
@@ -56,36 +58,53 @@ _COINS: Final[dict[str, Any]] = {
 
 
 def write_project(folder: Path, *, population: int = DEVICES, coins: bool = False) -> Path:
-    """Write the sample project for sixty devices.
+    """Write the sample project for sixty devices, approved by two reviewers.
+
+    Rules that so few devices cannot keep are lifted by waivers of both.
 
     Args:
         folder: Where to.
         population: Devices the config speaks of.
         coins: Whether cohorts are drawn by secret coins.
     """
-    values = tomllib.loads(_PROJECT.read_text("utf-8"))
+    values = tomllib.loads((_PROJECT / "privacy.toml").read_text("utf-8"))
     values["activity"]["population"] = population
     values["aggregation"]["report_goal"] = 5
-    if coins:
-        del values["aggregation"]["report_goal"]
     for metric in values["metrics"].values():
         metric["releases_per_run"] = 1
         metric["noise_multiplier"] = 20.0
     values["dp"] |= _SMALL | (_COINS if coins else {})
-    del values["dp"]["blt"], values["dp"]["noise_multiplier"]
-    shutil.copytree(_PROJECT.parent / "notices", folder / "notices", dirs_exist_ok=True)
+    if coins:
+        del values["aggregation"]["report_goal"], values["dp"]["blt"]
+    shutil.copytree(_PROJECT / "notices", folder / "notices")
     path = folder / "privacy.toml"
     path.write_text(tomli_w.dumps(values), "utf-8")
+    shutil.copy(_PROJECT / POLICY, folder / POLICY)
+    (folder / PINNED).write_text(keys_text(), "utf-8")
+    approve_file(path, enrolled=DEVICES, policy=folder / POLICY)
     return path
 
 
 def finished(folder: Path, *, population: int = DEVICES, coins: bool = False) -> Path:
     """Run the small project and return the run's folder."""
     folder.mkdir()
-    config = write_project(folder, population=population, coins=coins)
-    runs = folder / "runs"
-    run = simulate("synthetic", devices=DEVICES, items=20, config=config, runs=runs, name="autumn")
-    return run.folder
+    request = Request(
+        data="synthetic",
+        options={"devices": DEVICES, "items": 20},
+        config_file=write_project(folder, population=population, coins=coins),
+        policy=folder / POLICY,
+        reviewers=folder / PINNED,
+        name="autumn",
+        runs=folder / "runs",
+    )
+    run = simulate(request).folder
+    publisher = base64.b64encode((run.parent / "publisher.pub").read_bytes()).decode()
+    ledger = (run.parent / "ledger.pub").read_text("utf-8").strip()
+    with (folder / PINNED).open("a", encoding="utf-8") as file:
+        file.write(f'\n[ledger]\nkey = "{ledger}"\n[publisher]\nkey = "{publisher}"\n')
+    KEYS[DPO].save(folder / "witness.key")
+    assert homebody(["cosign", str(run), "--key", str(folder / "witness.key"), "--as", DPO]) == 0
+    return run
 
 
 def copied(run: Path, folder: Path) -> Path:
@@ -103,54 +122,20 @@ def key_of(run: Path) -> SigningKey:
     return SigningKey.load(run.parent / "ledger.key")
 
 
+def pinned(run: Path) -> ReviewerKeys:
+    """Return the keys that a reviewer of a run pinned."""
+    return ReviewerKeys.load(run.parents[1] / PINNED)
+
+
 def opened(run: Path, keys: ReviewerKeys | None = None, now: int = NOW) -> Case:
     """Judge a run."""
     return open_case(read_run(run), keys, now)
 
 
-def packed(run: Path, folder: Path, *, now: int = NOW) -> Path:
+def packed(run: Path, folder: Path, keys: ReviewerKeys | None = None, *, now: int = NOW) -> Path:
     """Write the pack of a run and return its folder."""
-    write_pack(folder, opened(run, now=now), key_of(run))
+    write_pack(folder, opened(run, keys, now=now), key_of(run))
     return folder
-
-
-def pinned() -> ReviewerKeys:
-    """Return the reviewers' keys, pinned."""
-    return ReviewerKeys({name: key.public for name, key in REVIEWERS.items()}, {})
-
-
-def waiver(run: Path, by: str, *, expires: int, reason: str = "a trial of sixty people") -> Waiver:
-    """Return a waiver of the least number of replies, for the config of a run."""
-    return Waiver(
-        rule="AGG-002",
-        path="aggregation.report_goal",
-        reason=reason,
-        config=PrivacyConfig.read(run / "privacy.toml").digest(),
-        by=by,
-        issued=NOW - 10 * DAY_S,
-        expires=expires,
-    )
-
-
-def approval(run: Path, by: str, waivers: Iterable[Waiver] = ()) -> Approval:
-    """Return an approval of the config of a run."""
-    config = PrivacyConfig.read(run / "privacy.toml")
-    return Approval(
-        config=config.digest(),
-        app="ab" * 32,
-        by=by,
-        revision=config.revision,
-        policy_version=config.activity.policy_version,
-        waivers=tuple(sorted(one.digest for one in waivers)),
-        issued=NOW - 9 * DAY_S,
-        expires=NOW + 100 * DAY_S,
-    )
-
-
-def put_approvals(run: Path, statements: Iterable[Approval | Waiver]) -> None:
-    """Put what reviewers signed into a run."""
-    envelopes = [sign(one, REVIEWERS[one.by]) for one in statements]
-    edit_run(run, lambda told: told.update(approvals=to_values(envelopes)))
 
 
 def edit_run(run: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -1,11 +1,16 @@
 """CR-43: the pack as a person opens it, offline in headless Chromium, and as it prints."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from homebody_privacy.errors import DependencyError
+from homebody_server.evidence.pdf import print_pack
+
+from .browser_site import CHROMIUM
 from .device_pages import CONTRAST, Browser, chromium
 from .evidence_world import copied, finished, opened, packed
 
@@ -71,6 +76,19 @@ def test_cr_43_the_first_page_is_one_page_of_paper_and_no_table_is_cut(
     pages = len(re.findall(rb"/Type\s*/Page\b", paper))
     assert 8 <= pages <= 30
     page.close()
+
+
+@pytest.mark.slow  # a browser of its own
+def test_a_pdf_lies_beside_the_pack_and_not_in_it(pack: Path, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(pack, tmp_path / "evidence"))
+    if CHROMIUM is None:
+        with pytest.raises(DependencyError, match="WeasyPrint"):
+            print_pack(own)
+        return
+    printed = print_pack(own)
+    assert printed == tmp_path / "evidence.pdf"
+    assert printed.read_bytes().startswith(b"%PDF-")
+    assert sorted(p.name for p in own.iterdir()) == sorted(p.name for p in pack.iterdir())
 
 
 def test_a_stamp_is_on_the_screen_and_on_every_sheet(

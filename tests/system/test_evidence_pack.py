@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,17 @@ from homebody_privacy.consent_record import problems
 from homebody_privacy.errors import IntegrityError, PolicyViolationError, UsageError
 from homebody_privacy.merkle import leaf_hash, verify_inclusion
 from homebody_privacy.policy.words import banned_words
+from homebody_privacy.protection import RecordLevel
 from homebody_privacy.receipts import read_chain
-from homebody_server.evidence.document import check_signature
+from homebody_server.evidence.document import check_signature, evidence_document
 from homebody_server.evidence.manifest import MANIFEST, read_manifest
 from homebody_server.evidence.pack import build_pack, write_pack
 from homebody_server.evidence.verify_pack import verify_pack
+from tests.privacy.review_world import DPO, SECURITY
 
 from .evidence_world import (
     DAY_S,
     NOW,
-    REVIEWERS,
-    approval,
     copied,
     edit_run,
     finished,
@@ -34,14 +35,13 @@ from .evidence_world import (
     opened,
     packed,
     pinned,
-    put_approvals,
     shape_of,
-    waiver,
 )
 
 html5lib: Any = pytest.importorskip("html5lib", reason="html5lib is not installed")
 jsonschema: Any = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
 
+REVIEWERS = (DPO, SECURITY)
 PAGES = ("index.html", "ledger.html")
 
 
@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pack(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return its pack; read only."""
-    return packed(run, tmp_path_factory.mktemp("pack") / "evidence")
+    return packed(run, tmp_path_factory.mktemp("pack") / "evidence", pinned(run))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_cr_43_two_builds_are_equal_to_the_byte(run: Path, pack: Path, tmp_path: Path) -> None:
-    again = packed(run, tmp_path / "again", now=NOW + DAY_S - 1)  # any time of one day
+    again = packed(run, tmp_path / "again", pinned(run), now=NOW + DAY_S - 1)  # any time of a day
     assert content(again) == content(pack)
 
 
@@ -126,12 +126,11 @@ def test_a_pack_that_was_changed_is_found_and_the_file_is_named(
 
 
 def test_verify_finds_nothing_wrong_with_a_pack_of_a_run_that_verifies(
-    run: Path, pack: Path, tmp_path: Path
+    run: Path, pack: Path
 ) -> None:
-    shutil.copy(run.parent / "ledger.pub", tmp_path)
-    shutil.copy(run.parent / "publisher.pub", tmp_path)
-    own = Path(shutil.copytree(pack, tmp_path / "own"))
-    assert verify_pack(own, None, NOW).exit_code == 0
+    found = verify_pack(pack, pinned(run), NOW)
+    assert found.exit_code == 0
+    assert any(line.text.startswith("2 approvals cover config") for line in found.lines)
 
 
 def test_the_document_follows_its_schema_and_is_canonical_and_signed(
@@ -182,6 +181,23 @@ def test_epsilon_is_the_ledgers_and_stands_on_the_first_page(
     assert curve == sorted(curve)
 
 
+def test_two_layers_are_two_blocks_and_never_added(run: Path) -> None:
+    case = opened(run)
+    level = RecordLevel(
+        enabled=True, max_grad_norm=1.0, noise_multiplier=1.0, epsilon_max=8.0, delta=1e-5
+    )
+    config = case.record.config
+    own = config.model_copy(update={"dp": config.dp.model_copy(update={"record": level})})
+    both = replace(case, record=replace(case.record, config=own))
+    told = evidence_document(both, key_of(run))
+    user, record = told["user_level"], told["record_level"]
+    assert user["unit"]["unit"] == "user"
+    assert record["unit"]["unit"] == "record"
+    assert record["mechanism"]["name"] == "dp-sgd"
+    assert record["privacy_loss"]["epsilon"] > 0.0
+    assert user == evidence_document(case, key_of(run))["user_level"]
+
+
 def test_every_round_is_proved_to_be_under_the_signed_checkpoint(pack: Path) -> None:
     told = json.loads((pack / "proofs.json").read_text("utf-8"))
     kinds = [proof["kind"] for proof in told["proofs"]]
@@ -193,6 +209,17 @@ def test_every_round_is_proved_to_be_under_the_signed_checkpoint(pack: Path) -> 
         assert verify_inclusion(leaf, proof["index"], told["size"], path, root)
 
 
+def test_s55_a_notice_stands_with_its_words_where_its_file_is_the_one_of_the_digest(
+    run: Path, tmp_path: Path
+) -> None:
+    own = copied(run, tmp_path)
+    shutil.copytree(run.parents[1] / "notices", own / "notices")
+    words = (own / "notices" / "en-4.md").read_text("utf-8").splitlines()[0]
+    assert words in build_pack(opened(own), key_of(own))["index.html"].decode()
+    (own / "notices" / "en-4.md").write_text("# other words", "utf-8")
+    assert "# other words" not in build_pack(opened(own), key_of(own))["index.html"].decode()
+
+
 def test_s55_the_inventory_says_of_each_feature_what_for_how_long_and_what_leaves(
     pack: Path,
 ) -> None:
@@ -202,7 +229,7 @@ def test_s55_the_inventory_says_of_each_feature_what_for_how_long_and_what_leave
         "category:FAMILY PLANNING",
         "365 days, 1000 rows",
         "180 days, 100 rows",
-        "clipped updates computed from it, under training; the figure hit_rate, under metrics",
+        "clipped updates that may be computed from it, under training; the figure hit_rate, under",
     ):
         assert words in text
 
@@ -285,29 +312,45 @@ def test_with_secret_coins_the_figure_without_their_credit_stands_beside(tmp_pat
     assert loss["mu"]["absent"] == "does not apply"
 
 
+def section(page: str, place: str) -> str:
+    return page.partition(f'id="{place}"')[2].partition("</section>")[0]
+
+
 def test_cr_46_waivers_stand_in_section_two_and_an_expired_one_says_so(
-    run: Path, tmp_path: Path
+    run: Path, pack: Path
 ) -> None:
-    own = copied(run, tmp_path)
-    lasting = [waiver(own, by, expires=NOW + 20 * DAY_S) for by in REVIEWERS]
-    put_approvals(own, [*lasting, *(approval(own, by, lasting) for by in REVIEWERS)])
-    pages = build_pack(opened(own), key_of(own))
-    section = pages["index.html"].decode().partition('id="limits"')[2].partition("</section>")[0]
-    assert "AGG-002 at aggregation.report_goal is lifted by dpo@example.org until 2028-01-21" in (
-        section
-    )
-    assert "a trial of sixty people" in section
-    later = build_pack(opened(own, now=NOW + 30 * DAY_S), key_of(own))["index.html"].decode()
-    assert "EXPIRED" in later
-    assert "EXPIRED" not in section
+    limits = section((pack / "index.html").read_text("utf-8"), "limits")
+    assert limits.count("AGG-002 at aggregation.report_goal is lifted by") == len(REVIEWERS)
+    for by in REVIEWERS:
+        assert by in limits
+    assert "a test with few people" in limits
+    assert "EXPIRED" not in limits
+    assert ">waived</td>" in (pack / "index.html").read_text("utf-8")
+    later = opened(run, pinned(run), now=NOW + 30 * DAY_S)
+    page = build_pack(later, key_of(run))["index.html"].decode()
+    assert "EXPIRED: the rule holds again" in section(page, "limits")
+    assert later.check.failed > 0
+    assert later.check.waived == 0
 
 
-def test_approvals_are_counted_once_the_reviewers_keys_are_given(run: Path, tmp_path: Path) -> None:
-    own = copied(run, tmp_path)
-    put_approvals(own, [approval(own, by) for by in REVIEWERS])
-    without = build_pack(opened(own), key_of(own))["index.html"].decode()
-    assert "no reviewers&#39; file was given" in without or "no reviewers' file" in without
-    assert opened(own, pinned()).approvals is not None
+def test_approvals_are_shown_and_counted_once_the_reviewers_keys_are_given(
+    run: Path, pack: Path
+) -> None:
+    page = (pack / "index.html").read_text("utf-8")
+    assert "<b>2 of 2</b><span>by keys of the reviewers&#39; file" in page
+    for by in REVIEWERS:
+        assert f">{by}</td>" in section(page, "record")
+    without = opened(run)
+    assert without.check.waived == 0, "nobody compared the signatures of the waivers"
+    page = build_pack(without, key_of(run))["index.html"].decode()
+    assert "<b>2 of 2</b><span>signed; no reviewers&#39; file was given" in page
+
+
+def test_the_policy_and_the_witness_are_in_the_pack(pack: Path) -> None:
+    page = (pack / "index.html").read_text("utf-8")
+    assert "Example Grocer baseline 3" in section(page, "check")
+    assert (pack / "record" / "policy.toml").is_file()
+    assert "checkpoint signature, witness signature" in (pack / "verify.txt").read_text("utf-8")
 
 
 def test_the_sample_record_is_made_by_the_real_code_and_of_nobody(pack: Path) -> None:

@@ -36,7 +36,7 @@ class Case:
         withheld: Why no figure is shown, a sentence each.
         signed: Approvals and waivers as they were signed, in the order they came.
         approvals: What they are worth; None where no reviewers' keys were given.
-        now: Unix seconds of the day for which expiry was judged.
+        now: Unix seconds: the end of the day for which expiry was judged.
     """
 
     record: RunRecord
@@ -94,12 +94,12 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
     Args:
         record: The run.
         keys: Pinned keys of reviewers; None leaves signatures of reviewers uncompared.
-        now: Unix seconds, for expiry; the day of it is all that is used.
+        now: Unix seconds, for expiry; only the day of it is used.
 
     Raises:
         InvalidFileError: If the run's policy breaks its schema.
     """
-    now -= now % _DAY_S
+    now += _DAY_S - 1 - now % _DAY_S  # the day's end: what ends on that day has ended
     signed = _signed(record)
     approvals = _approvals(record, signed, keys, now)
     policy_file = record.folder / "policy.toml"

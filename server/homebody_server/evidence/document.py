@@ -55,7 +55,7 @@ def evidence_document(case: Case, key: SigningKey) -> dict[str, Any]:
         "audit": audit_block(case.record) or absent("does not apply", "the run was not audited"),
         "utility": said(*released_figures(case))
         or absent("does not apply", "no figure about people was released"),
-        "limits": said(*operators_word(case), *not_covered(case), *waived(case)),
+        "limits": said(*operators_word(case), *waived(case), *not_covered(case)),
         "signature": {"algorithm": "Ed25519", "key": key.key_id, "value": _UNSIGNED},
     }
     document["signature"]["value"] = key.sign(_signed_bytes(document)).hex()

@@ -172,9 +172,9 @@ def _leaving(config: PrivacyConfig, allowed: Iterable[str]) -> tuple[str, ...]:
 def _sent(config: PrivacyConfig, group: str) -> Iterable[str]:
     """Return what of a group leaves: updates under training, listed figures under theirs."""
     if "training" in config.features[group].allow:
-        yield "clipped updates computed from it, under training"
+        yield "clipped updates that may be computed from it, under training"
         if config.recipe != "rounds":
-            yield "one-shot sums computed from it, under training"
+            yield "one-shot sums that may be computed from it, under training"
     for name, metric in config.metrics.items():
         if group in metric.features:
             yield f"the figure {name}, under {metric.purpose}"

@@ -139,7 +139,7 @@ def _facts(case: Case) -> dict[str, Any]:
 def _approvals(case: Case) -> dict[str, str]:
     needed, state = case.record.config.approval.required, case.approvals
     if state is not None:
-        words = "keys compared with the reviewers' file"
+        words = f"by keys of the reviewers' file, valid on {case.day}"
         return {"number": f"{len(state.valid)} of {needed}", "words": words}
     if case.approvers:
         words = "signed; no reviewers' file was given to compare keys with"
