@@ -45,7 +45,7 @@ def test_the_documented_policy_is_read(tmp_path: Path) -> None:
         ("X-102", "Example Grocer baseline 3"),
     ]
     assert found[0].message == "is 3.5, policy wants <= 3.0 - privacy loss per person is capped"
-    assert found[1].path == "(whole file)"
+    assert found[1].path == "privacy.toml"
 
 
 def test_cr_29_no_policy_file_is_the_baseline() -> None:
@@ -341,6 +341,6 @@ def test_an_expression_that_is_true_holds(expression: str) -> None:
 def test_whatever_is_not_plainly_true_is_a_failure(expression: str, said: str) -> None:
     policy = rules({"id": "X-101", "expr": expression, "why": "the firm says so"})
     (found,) = check(policy).findings
-    assert (found.rule, found.level, found.path) == ("X-101", "fail", "(whole file)")
+    assert (found.rule, found.level, found.path) == ("X-101", "fail", "privacy.toml")
     assert said in found.message
     assert found.message.endswith("- the firm says so")

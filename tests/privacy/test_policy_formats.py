@@ -259,7 +259,7 @@ notices.en = { file = "a", sha256 = "b" }
         ("dp.left_out", 3),
         ("consent.notices.en.file", 15),
         ("consent.quoted key", 16),
-        ("(whole file)", None),
+        ("privacy.toml", None),
         ("inner", None),
     ],
 )

@@ -282,6 +282,22 @@ def test_the_example_keeps_every_rule_but_the_words_it_has_not_beside_it() -> No
     ]
 
 
+def test_at_its_limits_nothing_is_refused() -> None:
+    limits: dict[str, object] = {
+        "dp.epsilon_max": 4.0,
+        "consent.expiry_days": 395,
+        "consent.min_age": 13,
+        "consent.grace_days": 30,
+        "aggregation.report_goal": 100,
+        "release.min_k": 20,
+        "retention.server_updates_hours": 24,
+        "activity.population": 100_000,  # 500 rounds of 1000 fill 5 rounds of each
+        "transport.ip_log": "truncated",
+        "approval.required": 2,
+    }
+    assert check(edited(limits)).findings == ()
+
+
 def test_rules_that_warn_refuse_nothing() -> None:
     result = check(edited({"ledger.witness": "none", "features.tastes.allow": []}))
     assert (result.failed, result.warned, result.exit_code) == (0, 2, 0)

@@ -13,6 +13,7 @@ from homebody_privacy.approval.dsse import Envelope
 from homebody_privacy.approval.statement import Waiver, sign
 from homebody_privacy.policy.check import check_config
 from homebody_privacy.policy.findings import CheckResult
+from homebody_privacy.policy.policy_file import PolicyRules
 from homebody_privacy.policy.wording import as_text
 from homebody_privacy.variants import to_toml
 
@@ -89,6 +90,16 @@ def test_no_waiver_lifts_a_premise_or_a_legal_bar(
     (found,) = result.findings
     assert (found.waived, found.note) == (False, "no waiver lifts this rule")
     assert result.exit_code == 10
+
+
+def test_a_firms_expression_may_be_lifted_like_another_rule() -> None:
+    pytest.importorskip("cel", reason="the extra review")
+    own = {"id": "X-101", "expr": "release.min_k >= 100", "why": "many people"}
+    policy = PolicyRules.model_validate({"schema": "policy/1", "name": "Firm", "rule": [own]})
+    config = edited({})
+    lifted = waiver(DPO, rule="X-101", path="privacy.toml", config=config.digest())
+    assert check_config(config, policy=policy, now=NOW).exit_code == 10
+    assert check_config(config, policy=policy, waivers=(lifted,), now=NOW).exit_code == 0
 
 
 def test_a_warning_needs_no_waiver() -> None:

@@ -19,8 +19,8 @@ from .waiving import SignedWaiver, with_waivers
 
 __all__ = ["WHOLE", "CheckResult", "PolicyRules", "check_config"]
 
-WHOLE: Final = "(whole file)"
-"""Path of a finding that is about no single field."""
+WHOLE: Final = "privacy.toml"
+"""Path of a finding that is about no single field; a waiver may name it."""
 
 
 def check_config(

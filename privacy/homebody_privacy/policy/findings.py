@@ -20,7 +20,7 @@ class Finding:
     Attributes:
         rule: Stable id, such as ``DP-005``.
         level: Whether it refuses or warns.
-        path: Field that is at fault, dotted; for firm-written expressions ``(whole file)``.
+        path: Field that is at fault, dotted; for firm-written expressions ``privacy.toml``.
         message: What is wrong and why it matters, in one sentence.
         ref: Law, standard or paper it rests on; empty where a firm named none.
         source: ``baseline``, a profile's name, or the name of the firm's policy.

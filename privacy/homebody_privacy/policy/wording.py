@@ -81,7 +81,10 @@ def _planned(result: CheckResult, config: "PrivacyConfig") -> Iterator[tuple[int
         yield 0, f"planned privacy loss: not printed, {', '.join(result.withheld)} failed"
     elif result.planned is None:
         yield 0, "planned privacy loss: not known, the file leaves noise to be solved"
-        yield 1, f"  homebody plan --write fixes it; never above the cap {config.dp.epsilon_max:g}"
+        yield (
+            1,
+            f"  homebody plan --write FILE fixes it; never above the cap {config.dp.epsilon_max:g}",
+        )
     else:
         yield from enumerate(planned_lines(result.planned, config))
 
