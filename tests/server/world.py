@@ -344,7 +344,7 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
         "adaptive_clip": spec.count_multiplier is not None,
         "rounds": spec.rounds or 1,
         "min_separation": spec.min_separation,
-        "max_rounds_per_device": spec.max_rounds_per_device or spec.rounds or 1,
+        "max_rounds_per_device": _most(spec),
         "cohort_size": spec.cohort_size,
         "cohort_cap": spec.cohort_cap,
         "epsilon_max": spec.ceiling or base.dp.epsilon_max,
@@ -367,6 +367,13 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
         "min_nodes": spec.min_nodes,
     }
     return PrivacyConfig.model_validate(values)
+
+
+def _most(spec: RunSpec) -> int:
+    """Return how often a device may join: no more than fit into the rounds, as a config says it."""
+    rounds = spec.rounds or 1
+    fit = -(-rounds // spec.min_separation)
+    return min(spec.max_rounds_per_device or rounds, fit)
 
 
 def held_out_of(split: Split) -> npt.NDArray[np.int32]:

@@ -24,7 +24,7 @@ from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.messages import Invitation, Question
 
 NOW = 1_800_000_000
-TASTES = 'allow = ["recommend"]\nttl_days = 180'
+TASTES = 'allow = ["recommend"]\nfides_category'
 MORE = """
 [dp.blt]
 theta = [0.9, 0.4]
@@ -59,9 +59,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = write_shop(tmp_path_factory.mktemp("shop"), now=NOW - 10)
     text = shop.config.read_text("utf-8")
     assert TASTES in text
+    before, tastes, after = text.partition("[features.tastes]")
     everything = TASTES.replace('["recommend"]', '["recommend", "training", "metrics"]')
-    text = text.replace(TASTES, everything).replace("[dp]\n", "[dp]\nnoise_multiplier = 3.0\n")
+    text = (before + tastes + after.replace(TASTES, everything, 1)).replace(
+        "[dp]\n", "[dp]\nnoise_multiplier = 3.0\n"
+    )
     shop.config.write_text(text + MORE, "utf-8")
+    assert everything in text
     return shop
 
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 def small_run(folder: Path) -> list[str]:
     config = (ROOT / "privacy.toml").read_text("utf-8")
     config = config.replace("cohort_size = 493", "cohort_size = 20")
+    config = config.replace("report_goal = 300", "report_goal = 12")
     (folder / "privacy.toml").write_text(config, "utf-8")
     shown = ["--data", "synthetic", "--devices", "60", "--rounds", "2", "--seed", "1"]
     return [sys.executable, "-m", "homebody", "simulate", *shown]
