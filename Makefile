@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help simulate test test-all chaos lint types bench bench-device bench-privacy bench-transport bench-utility bench-speed bench-history docs clean
+.PHONY: help simulate test test-all chaos lint types bench bench-device bench-privacy bench-transport bench-utility bench-speed bench-history docs demo-compliance mutations clean
 
 help: ## Say what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +74,12 @@ bench-history: $(VENV)/dev ## Our own kernels beside the numpy reference: a line
 
 docs: $(VENV)/dev ## Check that commands, fields and codes of the docs are those of the code
 	$(BIN)/python -m pytest -q tests/system/test_docs_*.py tests/system/test_readme.py
+
+demo-compliance: $(VENV)/dev ## A bad config, refused; approved, run, verified, packed; one byte changed (a minute)
+	$(BIN)/python docs/examples/compliance/demo.py
+
+mutations: $(VENV)/dev ## Every single edit of an approved run and its pack, and who catches it (two minutes)
+	$(BIN)/python -m pytest -q -m slow tests/mutation/test_mutations.py
 
 clean: ## Remove what make made; runs/ stays, for its ledgers count
 	rm -rf $(VENV) dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache \
