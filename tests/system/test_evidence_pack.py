@@ -381,6 +381,14 @@ def test_nothing_but_a_pack_is_written_over(run: Path, tmp_path: Path) -> None:
     assert (other / "letter.txt").read_text("utf-8") == "mine"
 
 
+def test_the_pack_of_a_simulation_says_that_it_was_one_and_what_the_server_app_saw(
+    pack: Path,
+) -> None:
+    face = section((pack / "index.html").read_text("utf-8"), "face")
+    assert "This run was a simulation" in face
+    assert "replies were not summed by secure aggregation" in face
+
+
 def test_a_run_that_promised_nothing_has_no_evidence(run: Path, tmp_path: Path) -> None:
     own = copied(run, tmp_path)
     edit_run(own, lambda told: told["spec"].update(ceiling=None))

@@ -183,10 +183,12 @@ def _steps(
     named: Sequence[tuple[int, str, Charge]], delta: float, *, credit: bool
 ) -> tuple[Spent, ...]:
     """Return epsilon after each charge; of many after some, the first and last among them."""
-    shown = list(range(len(named)))
-    if len(named) > _MOST_STEPS:
-        last = len(named) - 1
-        shown = sorted({round(i * last / (_MOST_STEPS - 1)) for i in range(_MOST_STEPS)})
+    first = max(0, sum(index == 0 for index, _, _ in named) - 1)  # earlier runs are one step
+    shown = list(range(first, len(named)))
+    if len(shown) > _MOST_STEPS:
+        last = len(shown) - 1
+        places = {round(i * last / (_MOST_STEPS - 1)) for i in range(_MOST_STEPS)}
+        shown = [shown[place] for place in sorted(places)]
     loss = _spent if credit else epsilon_unamplified
     so_far = [charge for _, _, charge in named]
     return tuple(Spent(named[i][0], named[i][1], _up(loss(so_far[: i + 1], delta))) for i in shown)

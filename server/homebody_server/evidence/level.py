@@ -40,10 +40,12 @@ def absent(which: str, why: str) -> dict[str, str]:
 def unit_block(unit: str, case: Case) -> dict[str, Any]:
     """Return field 2 of a layer."""
     dp = case.record.config.dp
-    joins = dp.participation.joins if case.record.config.recipe != "statistics" else 0
+    joins = 0 if case.record.config.recipe == "statistics" else dp.participation.joins
     text = (
         f"A device refuses to join more than {joins} rounds of a run, and two that are closer than "
         f"{dp.min_separation} rounds."
+        if joins
+        else "A device adds to each statistic once, and refuses a second time."
     )
     return {
         "unit": unit,

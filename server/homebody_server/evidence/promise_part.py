@@ -33,8 +33,12 @@ _REFS: Final[Mapping[str, tuple[str, ...]]] = {
 """What supports the sentences of ``explaining``, by words they hold; the first that fits counts."""
 
 _SIMULATED: Final = (
-    "This run was a simulation: its devices were simulated in one place, by the code that a device "
-    "runs. What is enforced on a device was enforced there, and nobody's own device took part."
+    "This run was a simulation: what is enforced on a device was enforced by the code of one, in one "
+    "place, and nobody's own device took part."
+)
+_NOT_SUMMED: Final = (
+    "In this run replies were not summed by secure aggregation: the server app saw each clipped "
+    "update before the noise."
 )
 _SEEDED: Final = (
     "This run was seeded: whoever knows the seed can subtract the noise. The figure holds for the "
@@ -149,6 +153,9 @@ def operators_word(case: Case) -> tuple[Statement, ...]:
         found.append(Statement(_SEEDED, WORD, ("ledger:0",)))
     if record.simulated:
         found.append(Statement(_SIMULATED, WORD, ("ledger:0",)))
+    if record.config.aggregation.secagg and not record.secagg:
+        refs = ("config:aggregation.secagg", "rule:AGG-001", "verify")
+        found.append(Statement(_NOT_SUMMED, WORD, refs))
     found += [
         Statement(f"It needs trust in {text}.", WORD, _refs(text))
         for text in trusted(record.config)

@@ -22,7 +22,6 @@ _RECORD: Final = (
     "audit.json",
     "model.hbm/manifest.json",
     "model.hbm/manifest.sig.json",
-    "model.hbm/card.json",
 )
 """Files of a run that a pack holds copies of in ``record/``. None is made of data without noise."""
 
