@@ -72,6 +72,7 @@ def mutants() -> Iterator[Mutant]:
         yield _verify("report's claim", f"epsilon x {factor}", _in_report(_scaled(factor)))
     for path in _REPORT:
         yield _verify("report's claim", ".".join(path), _in_report(_changing(path)))
+    yield _verify("report's claim", "no parts", _in_report(_without_parts))
     yield _verify("report's claim", "no file", _gone("report.json"))
     yield _verify("report's claim", "no epsilon", _in_report(_dropping("epsilon")))
     yield _verify("report's claim", "epsilon as text", _in_report(_as_text))
@@ -165,6 +166,10 @@ def _scaled(factor: float) -> Callable[[Any], None]:
 
 def _dropping(name: str) -> Callable[[Any], None]:
     return lambda value: value.pop(name) and None
+
+
+def _without_parts(value: Any) -> None:  # noqa: ANN401 - JSON values
+    value["epsilon"]["user"]["parts"] = {}
 
 
 def _as_text(value: Any) -> None:  # noqa: ANN401 - JSON values

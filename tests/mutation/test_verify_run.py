@@ -251,6 +251,20 @@ def test_a_key_that_is_none_is_the_reviewers_files_fault(untouched: World) -> No
         found(untouched, keys=replace(untouched.keys, witnesses=witnesses))
 
 
+def test_a_run_that_says_nothing_of_approvals_has_none(copy: Copy) -> None:
+    world = copy()
+    edited_json(world.run / "run.json", lambda value: value.update(approvals=None))
+    assert wrong(found(world))[0].startswith("0 of 2 approvals cover config")
+
+
+def test_noise_that_is_denied_afterwards_is_no_laboratory_run(copy: Copy) -> None:
+    world = copy()
+    edited_json(world.run / "run.json", lambda value: value["spec"].update(ceiling=None))
+    for name in ("ledger.jsonl", "checkpoint"):
+        (world.run / name).unlink()
+    assert "ledger.jsonl is missing" in wrong(found(world))
+
+
 def test_files_that_no_run_writes_are_told_of(copy: Copy) -> None:
     world = copy()
     (world.run / "notes.txt").write_text("all is well", "utf-8")

@@ -110,7 +110,7 @@ def read_run_facts(folder: Path) -> RunFacts:
         run=run,
         report=reader.take(REPORT, content, parse_object),
         audit=reader.take(AUDIT, content, parse_object),
-        envelopes=reader.envelopes(RUN, [] if run is None else run.get("approvals", [])),
+        envelopes=reader.envelopes(RUN, _approvals_of(run)),
         damage=tuple(reader.damage),
         is_open=(folder / RUN_KEY).exists() and not ended,
     )
@@ -188,6 +188,12 @@ class _Reader:
         except (ValueError, TypeError, RecursionError) as error:
             self.damage.append(wrong(f"{name} holds approvals nobody wrote: {error}"))
             return None
+
+
+def _approvals_of(run: Mapping[str, Any] | None) -> object:
+    """Return what a run says was signed for it: nothing, where it says nothing."""
+    found = None if run is None else run.get("approvals")
+    return [] if found is None else found
 
 
 def parse_object(content: bytes) -> Mapping[str, Any]:

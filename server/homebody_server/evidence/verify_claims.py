@@ -72,6 +72,8 @@ def _report(config: PrivacyConfig, ledger: RawLedger, report: Fields) -> Iterato
         ("budget_scope", privacy.get("budget_scope"), dp.budget_scope),
         ("amplified", user.get("amplified"), dp.amplification and not ledger.is_decided),
         ("released figures", _released(report), _answers(ledger)),
+        ("parts", set(_object(user, "parts")), _parts(ledger)),
+        ("parts_unamplified", set(_object(privacy, "parts_unamplified")), _parts(ledger)),
     ]
     if config.recipe != "statistics":
         expected += [
@@ -133,6 +135,13 @@ def _is_sentence(config: PrivacyConfig, text: object, user: Fields, *, seeded: b
     except ValueError:
         return False
     return text.startswith(due + _SEEDED) if seeded else text == due
+
+
+def _parts(ledger: RawLedger) -> set[str]:
+    """Return which parts of the work were charged."""
+    charges = [one for _, one in ledger.charges]
+    counted = any(one.get("count_multiplier") is not None for one in charges)
+    return {str(one.get("part")) for one in charges} | ({"clipping"} if counted else set())
 
 
 def _released(report: Fields) -> object:
