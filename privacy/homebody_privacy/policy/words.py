@@ -32,6 +32,7 @@ _NEVER: Final = (
     "anonymously",
 )
 _PATTERN: Final = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in _NEVER))
+_ADDRESS: Final = re.compile(r"https?://[^\s)>\"']+")
 _DENIED: Final = re.compile(r"\b(?:no|not|without|never) differential(?:ly)?[ -]priva(?:te|cy)\b")
 
 
@@ -39,7 +40,7 @@ def banned_words(text: str, *, anything_leaves: bool = True) -> list[str]:
     """Return what a text for people says that may not be said; best empty.
 
     Args:
-        text: A report, notice, title or page.
+        text: A report, notice, title or page; addresses in it are no words.
         anything_leaves: Whether any purpose leaves the device.
 
     Examples:
@@ -48,6 +49,6 @@ def banned_words(text: str, *, anything_leaves: bool = True) -> list[str]:
         >>> banned_words("A laboratory run without differential privacy: nothing is claimed.")
         []
     """
-    flat = _DENIED.sub("", " ".join(text.split()).casefold())
+    flat = _DENIED.sub("", " ".join(_ADDRESS.sub("", text).split()).casefold())
     found = withdrawal_words.banned_words(flat, anything_leaves=anything_leaves)
     return [*found, *dict.fromkeys(_PATTERN.findall(flat))]
