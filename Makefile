@@ -26,7 +26,7 @@ $(VENV)/simulation: $(VENV)/pip pyproject.toml
 	@touch $@
 
 $(VENV)/dev: $(VENV)/simulation
-	$(PIP) --editable ".[simulation,ray,device,accelerate]" --group dev
+	$(PIP) --editable ".[simulation,ray,device,accelerate,review]" --group dev
 	@touch $@
 
 simulate: $(VENV)/simulation ## Train on Complete Journey at epsilon 4 and rank on a device

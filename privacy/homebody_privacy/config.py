@@ -119,12 +119,6 @@ class PrivacyConfig(BaseModel):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _refuse_a_goal_nobody_can_meet(self) -> Self:
-        if (self.aggregation.report_goal or 0) > self.dp.cohort_size:
-            raise ValueError("aggregation.report_goal must be at most dp.cohort_size")
-        return self
-
     @property
     def recipe(self) -> Recipe:
         """How a run of the file trains."""
@@ -205,7 +199,8 @@ def check_population(config: PrivacyConfig, population: int) -> None:
         population: Registered, eligible and consenting devices. Public.
 
     Raises:
-        InfeasibleError: If the expected cohort is larger than the population.
+        InfeasibleError: If the expected cohort is larger than the population, or the report goal
+            than the cohort.
         PolicyViolationError: If ``dp.delta`` is not below 1 / population.
     """
     dp = config.dp
@@ -214,6 +209,12 @@ def check_population(config: PrivacyConfig, population: int) -> None:
         raise InfeasibleError(
             f"dp.cohort_size is {dp.cohort_size}, but the population has {population} devices",
             fix=f"set dp.cohort_size to at most {population} or enrol more devices",
+        )
+    if rounds and (config.aggregation.report_goal or 0) > dp.cohort_size:
+        raise InfeasibleError(
+            f"aggregation.report_goal is {config.aggregation.report_goal}, but a round invites "
+            f"{dp.cohort_size} devices: every round would be void",
+            fix="set aggregation.report_goal to at most dp.cohort_size",
         )
     if rounds and dp.mechanism == "blt":
         _check_separation(config, population)

@@ -277,8 +277,8 @@ def test_pf_10_a_goal_for_secret_cohorts_is_refused(load: Load, load_blt: Load) 
     with pytest.raises(PolicyViolationError, match="no decision may"):
         load(new=goal.format(1))
     assert load_blt(new=goal.format(100)).aggregation.report_goal == 100
-    with pytest.raises(InvalidFileError, match=r"report_goal must be at most dp\.cohort_size"):
-        load_blt(new=goal.format(101))
+    with pytest.raises(InfeasibleError, match="every round would be void"):
+        check_population(load_blt(new=goal.format(101)), 6040)
     with pytest.raises(InvalidFileError, match=r"aggregation\.report_goal"):
         load_blt(new=goal.format(0))
     assert load().aggregation.report_goal is None
