@@ -10,6 +10,13 @@ import pytest
 
 from homebody_privacy import broadcast, certificate, envelope, identity, legs, replay, sealing
 from homebody_privacy.envelope import Refusal, SealContext
+from homebody_privacy.errors import (
+    BelowFloorError,
+    LedgerRefusedError,
+    NotApprovedError,
+    RolledBackError,
+)
+from homebody_privacy.ledger_proof import LedgerProof
 from homebody_privacy.legs import ACTIONS, Announcement, Decline, Enrolment, Opening, Step
 
 from .docs_blocks import ROOT, first_column, page, run, section, told
@@ -97,8 +104,26 @@ def test_the_fields_of_a_body_are_those_of_the_code_and_of_the_golden_one(
     name: str, kind: type[Any]
 ) -> None:
     named = [row[0].strip("`") for row in table(section(PAGE, "## Bodies"), name)]
-    assert named == [one.name for one in fields(kind)]
+    assert named == [one.name for one in fields(kind) if one.name not in in_a_fleet(kind)]
     assert sorted(named) == list(json.loads(vector("legs.json")[name]))
+
+
+def in_a_fleet(kind: type[Any]) -> frozenset[str]:
+    """Return the fields of a body that a fleet alone has."""
+    return frozenset(kind._deployed)  # noqa: SLF001 - what the page is compared with
+
+
+def test_the_fields_of_a_fleet_and_of_its_ledger_are_those_of_the_code() -> None:
+    words = section(PAGE, "## What a node verifies before each round")
+    named = [(row[0], row[1].strip("`")) for row in table(words, "in a fleet, besides")]
+    bodies = {"announcement": Announcement, "enrolment": Enrolment, "opening": Opening}
+    for name, kind in bodies.items():
+        assert {field for body, field in named if body == name} == in_a_fleet(kind)
+    shown = [row[0].strip("`") for row in table(words, "in `ledger`")]
+    assert sorted(shown) == sorted(one.name for one in fields(LedgerProof))
+    codes = (NotApprovedError, BelowFloorError, RolledBackError, LedgerRefusedError)
+    for code in codes:
+        assert f"`{code.code}`" in words
 
 
 def test_the_parts_of_work_are_those_of_the_golden_one() -> None:
