@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from homebody_server.evidence.document import check_signature, evidence_document
 from homebody_server.evidence.manifest import MANIFEST, read_manifest
 from homebody_server.evidence.pack import build_pack, write_pack
 from homebody_server.evidence.verify_pack import verify_pack
+from homebody_server.evidence.words import AUDIT_SENTENCE
 from tests.privacy.review_world import DPO, SECURITY
 
 from .evidence_world import (
     DAY_S,
     NOW,
+    PINNED,
     copied,
     edit_run,
     finished,
@@ -287,6 +290,34 @@ def test_cr_43_a_changed_ledger_stamps_every_page_and_shows_no_figure(
     read_manifest(pack, [ledger_public(own.parent)])
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("run.json", lambda data: data.replace(b'"payload": "', b'"payload": "*', 1)),
+        ("run.json", lambda data: data[: len(data) // 2]),
+        ("privacy.toml", lambda data: data.replace(b"unit", b"unti", 1)),
+        ("policy.toml", lambda data: data.replace(b"value", b"vaule", 1)),
+        ("ledger.jsonl", lambda data: data[:400]),
+        ("checkpoint", lambda _: b""),
+        ("egress.jsonl", lambda data: data[: len(data) // 2]),
+        ("model.hbm/manifest.json", lambda data: data[1:]),
+    ],
+)
+def test_a_damaged_record_ends_in_14_and_never_in_a_pack_that_says_verified(
+    run: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    own = copied(run, tmp_path)
+    file = own / name
+    before = file.read_bytes()
+    file.write_bytes(damage(before))
+    assert file.read_bytes() != before
+    keys = run.parents[1] / PINNED
+    pack = tmp_path / "evidence"
+    assert homebody(["report", str(own), "--evidence", str(pack), "--keys", str(keys)]) == 14
+    if pack.exists():
+        assert json.loads((pack / "evidence.json").read_bytes())["verified"] is False
+
+
 def test_a_figure_whose_premise_failed_is_nowhere(tmp_path: Path) -> None:
     run = finished(tmp_path / "project", population=2_000)  # delta lets two people go
     shown = content(packed(run, tmp_path / "evidence"))
@@ -387,6 +418,23 @@ def test_the_pack_of_a_simulation_says_that_it_was_one_and_what_the_server_app_s
     face = section((pack / "index.html").read_text("utf-8"), "face")
     assert "This run was a simulation" in face
     assert "replies were not summed by secure aggregation" in face
+
+
+@pytest.mark.slow  # the real pipeline, with planted devices
+def test_an_audit_stands_in_the_pack_in_its_own_words_and_no_more(
+    run: Path, tmp_path: Path
+) -> None:
+    own = copied(run, tmp_path)
+    audit = ["audit", "--run", str(own), "--canaries", "100", "--population", "200"]
+    assert homebody(audit) == 0
+    pack = packed(own, tmp_path / "evidence")
+    told = json.loads((pack / "evidence.json").read_bytes())["audit"]
+    assert told["verdict"] == ["The audit did not refute the claim."]
+    assert told["closing"] == [AUDIT_SENTENCE]
+    page = (pack / "index.html").read_text("utf-8")
+    assert "It ran the config of this run" in page
+    assert AUDIT_SENTENCE in page
+    assert (pack / "record" / "audit.json").is_file()
 
 
 def test_a_run_that_promised_nothing_has_no_evidence(run: Path, tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from homebody_privacy.approval.approvals_file import envelopes_of
 from homebody_privacy.approval.quorum import ApprovalState, approved
 from homebody_privacy.approval.reviewers import ReviewerKeys
 from homebody_privacy.approval.statement import Approval, Waiver, unverified
-from homebody_privacy.errors import IntegrityError
+from homebody_privacy.errors import IntegrityError, InvalidFileError
 from homebody_privacy.planned import withheld
 from homebody_privacy.policy.check import PolicyRules, check_config
 from homebody_privacy.policy.findings import CheckResult
@@ -97,7 +98,7 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
         now: Unix seconds, for expiry; only the day of it is used.
 
     Raises:
-        InvalidFileError: If the run's policy breaks its schema.
+        InvalidFileError: If the reviewers' file names keys that are none.
     """
     now += _DAY_S - 1 - now % _DAY_S  # the day's end: what ends on that day has ended
     signed = _signed(record)
@@ -106,7 +107,7 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
     verification = verify_run(record.folder, keys, now)
     check = check_config(
         record.config,
-        policy=PolicyRules.load(policy_file) if policy_file.is_file() else None,
+        policy=_policy(policy_file),
         folder=record.folder if _has_notices(record) else None,
         waivers=() if approvals is None else approvals.waivers,
         proposed=[one for one in signed if isinstance(one, Waiver)],
@@ -136,6 +137,16 @@ def day_of(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
+def _policy(file: Path) -> PolicyRules | None:
+    """Return the policy a run was checked by; of one that is damaged verify tells."""
+    if not file.is_file():
+        return None
+    try:
+        return PolicyRules.load(file)
+    except InvalidFileError:
+        return None
+
+
 def _has_notices(record: RunRecord) -> bool:
     """Tell whether the words shown lie beside the run's config, so that they can be compared."""
     return all(
@@ -156,7 +167,7 @@ def _signed(record: RunRecord) -> tuple[Approval | Waiver, ...]:
     """Return what was signed, as it says; what is damaged is verify's to say."""
     try:
         return tuple(unverified(one) for one in envelopes_of(list(record.envelopes)))
-    except IntegrityError:
+    except (IntegrityError, ValueError):  # an envelope that is none raises the latter
         return ()
 
 

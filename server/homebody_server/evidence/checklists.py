@@ -81,28 +81,18 @@ def _unit(case: Case) -> Answer:
 
 def _over_time(case: Case) -> Answer:
     dp, figures = case.record.config.dp, case.figures
-    scope = (
-        "each run has a budget of its own" if dp.budget_scope == "run" else "one budget a lifetime"
-    )
-    found = [
-        Statement(
-            f"{scope[:1].upper()}{scope[1:]}; nothing is released past epsilon "
-            f"{dp.epsilon_max:g} at "
-            f"delta {dp.delta:g}, user level.",
-            ENFORCED,
-            ("config:dp.budget_scope", "config:dp.epsilon_max", "rule:DP-006", "rule:DP-014"),
-        )
-        if figures is not None
-        else Statement(f"{scope[:1].upper()}{scope[1:]}.", CHECKED, ("config:dp.budget_scope",))
-    ]
-    if figures is not None and figures.carried:
-        found.append(
-            Statement(
-                "What earlier runs on the same people spent is carried into this ledger.",
-                CHECKED,
-                ("ledger:0",),
-            )
-        )
+    each = dp.budget_scope == "run"
+    scope = "Each run has a budget of its own" if each else "There is one budget for life"
+    refs = ("config:dp.budget_scope", "rule:DP-006", "rule:DP-014")
+    if figures is None:
+        return Answer("What happens over time", (Statement(f"{scope}.", CHECKED, refs),))
+    kept = "stays within" if figures.epsilon <= figures.cap else "went PAST"
+    about = f"epsilon {figures.cap:g} at delta {figures.delta:g}, user level"
+    cap = f"{scope}; this ledger {kept} {about}."
+    found = [Statement(cap, CHECKED, (*refs, "config:dp.epsilon_max", "verify"))]
+    if figures.carried:
+        text = "What earlier runs on the same people spent is carried into this ledger."
+        found.append(Statement(text, CHECKED, ("ledger:0",)))
     return Answer("What happens over time", tuple(found))
 
 

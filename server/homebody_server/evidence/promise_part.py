@@ -33,8 +33,8 @@ _REFS: Final[Mapping[str, tuple[str, ...]]] = {
 """What supports the sentences of ``explaining``, by words they hold; the first that fits counts."""
 
 _SIMULATED: Final = (
-    "This run was a simulation: what is enforced on a device was enforced by the code of one, in one "
-    "place, and nobody's own device took part."
+    "This run was a simulation: what is enforced on a device was enforced by the code of one, in "
+    "one place, and nobody's own device took part."
 )
 _NOT_SUMMED: Final = (
     "In this run replies were not summed by secure aggregation: the server app saw each clipped "
@@ -43,9 +43,6 @@ _NOT_SUMMED: Final = (
 _SEEDED: Final = (
     "This run was seeded: whoever knows the seed can subtract the noise. The figure holds for the "
     "plan, not for this model, which must not be given to anyone."
-)
-_UNPROTECTED: Final = (
-    "Who takes part and when, network addresses and the time of messages are covered by no figure."
 )
 _PUBLIC: Final = (
     "The number of devices, the size of a cohort, the number of rounds and the list of items are "
@@ -178,7 +175,6 @@ def not_covered(case: Case) -> tuple[Statement, ...]:
         Statement(f"It does not hold against {text}.", CHECKED, _refs(text))
         for text in not_against(config)
     ]
-    found.append(Statement(_UNPROTECTED, CHECKED, ("egress",)))
     found.append(Statement(_PUBLIC, CHECKED, ("ledger:0", "config:activity.population")))
     found += _voids(case)
     return tuple(found)

@@ -121,13 +121,13 @@ def read_run(folder: Path) -> RunRecord:
         folder: Folder of a run that has ended. Not trusted: what is damaged is None.
 
     Raises:
-        InvalidFileError: If it is no run, or its config or a file beside it breaks the schema.
+        InvalidFileError: If it is no run.
+        IntegrityError: If it is one whose config or ``run.json`` cannot be read: of such a record
+            nothing can be said, stamped or not.
         UsageError: If the run has not ended, or promised nothing.
     """
-    run = _object(folder / "run.json")
-    spec = run.get("spec")
-    if not isinstance(spec, dict):
-        raise InvalidFileError(f"{folder / 'run.json'} must say what ran, under spec")
+    run = _run(folder)
+    spec = run["spec"]
     if (folder / "run.key").exists():
         raise UsageError("the run has not ended", fix="resume it: an open run has no evidence yet")
     if spec.get("ceiling") is None:
@@ -139,11 +139,11 @@ def read_run(folder: Path) -> RunRecord:
     envelopes = tuple(run.get("approvals") or ())
     approvals = {"schema": "approvals/1", "envelopes": list(envelopes)}
     files["approvals.json"] = f"{json.dumps(approvals, indent=1, sort_keys=True)}\n".encode()
-    report = _object(folder / "report.json") if (folder / "report.json").is_file() else {}
+    report = _optional(folder / "report.json") or {}
     outcome = run.get("outcome")
     return RunRecord(
         folder=folder,
-        config=PrivacyConfig.read(folder / "privacy.toml"),
+        config=_config(folder / "privacy.toml"),
         raw=_raw(files.get("ledger.jsonl", b"")),
         ledger=_ledger(folder / "ledger.jsonl"),
         envelopes=envelopes,
@@ -163,6 +163,27 @@ def bundle_digest(record: RunRecord) -> str:
     """Return the SHA-256 of the model's manifest, as hex; empty where none was published."""
     manifest = record.files.get("model.hbm/manifest.json")
     return "" if manifest is None else hashlib.sha256(manifest).hexdigest()
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """Return ``run.json``."""
+    path = folder / "run.json"
+    try:
+        run = _object(path)
+    except InvalidFileError as error:
+        if not (folder / "ledger.jsonl").is_file():
+            raise
+        raise IntegrityError(f"{error}: what ran cannot be told") from error
+    if not isinstance(run.get("spec"), dict):
+        raise IntegrityError(f"{path} does not say what ran, under spec")
+    return run
+
+
+def _config(path: Path) -> PrivacyConfig:
+    try:
+        return PrivacyConfig.read(path)
+    except InvalidFileError as error:
+        raise IntegrityError(f"{error}\nit is not the config that ran") from error
 
 
 def _raw(content: bytes) -> RawLedger | None:
