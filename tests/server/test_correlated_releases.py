@@ -122,4 +122,4 @@ def test_noise_and_the_devices_records_go_with_the_key(make_world: Builder) -> N
     assert world.folder.devices_folder.is_dir()
     world.folder.destroy_key()
     names = {file.name for file in world.folder.path.iterdir()}
-    assert names == {"ledger.jsonl", "run.json", "state.npz"}
+    assert names == {"checkpoint", "ledger.jsonl", "run.json", "state.npz"}

@@ -75,7 +75,7 @@ def test_a_run_that_would_pass_the_ceiling_asks_nobody(make_world: Builder) -> N
 
     with pytest.raises(BudgetExhaustedError, match="run would bring"):
         world.run(watched(world.honest, see))
-    assert [entry["kind"] for entry in entries(world)] == ["header"]
+    assert [entry["kind"] for entry in entries(world)] == ["header", "budget_stop"]
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_the_runs_secrets_go_with_its_key(fleet: Fleet) -> None:
     assert folder.aggregator_folder.stat().st_mode & 0o077 == 0
     folder.destroy_key()
     left = {file.name for file in folder.path.iterdir()}
-    assert left == {"run.json", "ledger.jsonl", "state.npz", "session"}
+    assert left == {"checkpoint", "run.json", "ledger.jsonl", "state.npz", "session"}
 
 
 def test_a_home_is_read_as_it_was_saved(fleet: Fleet, tmp_path: Path) -> None:

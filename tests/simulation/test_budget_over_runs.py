@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from homebody_client.devices_home import DevicesHome
+from homebody_privacy.accounting import spent_epsilon
+from homebody_privacy.charges import round_up
 from homebody_privacy.environment import STATE
 from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
 from homebody_privacy.ledger import read_ledger
+from homebody_privacy.ledger_entries import Previous
+from homebody_privacy.ledger_reading import read_lines
 from homebody_server.run_folder import RunFolder
+from homebody_server.run_spec import accounted_delta
 from homebody_simulation.api import simulate
 from homebody_simulation.simulate import SimulatedRun
 
@@ -65,6 +70,22 @@ def test_pf_15_two_runs_over_the_same_devices_compose(
     assert second.report["curve"][-1]["epsilon"] == second.epsilon["user"]["spent"]
 
 
+def test_the_ledger_of_the_second_run_alone_gives_the_sum_of_a_lifetime(
+    spent: tuple[Path, Path, SimulatedRun, SimulatedRun],
+) -> None:
+    _, runs, _, second = spent
+    (before, _), (after, _) = (read_lines(runs / name / "ledger.jsonl") for name in NAMES)
+    header = after.record.header
+    assert (before.record.header.previous, before.record.carried) == (None, ())
+    assert header.previous == Previous(
+        run="first", size=before.record.entries, root=before.heads[-1].hex()
+    )
+    assert list(after.record.carried) == before.record.charges()
+    assert second.epsilon is not None
+    whole = spent_epsilon(after.record.lifetime_charges(), accounted_delta(header.delta))
+    assert round_up(whole, 2) == pytest.approx(second.epsilon["user"]["spent"], abs=0.011)
+
+
 def test_an_exhausted_budget_stops_a_run_before_anything_is_released(
     spent: tuple[Path, Path, SimulatedRun, SimulatedRun],
 ) -> None:
@@ -76,6 +97,7 @@ def test_an_exhausted_budget_stops_a_run_before_anything_is_released(
     ledger, closed = read_ledger(folder / "ledger.jsonl")
     assert closed
     assert (ledger.opened, ledger.released, ledger.charges()) == (0, 0, [])
+    assert (ledger.stops, ledger.ended) == (("round/1",), None)
     names = {file.name for file in folder.iterdir()}
     assert names.isdisjoint({"model.hbm", "report.json", "report.html", "metrics.jsonl"})
 

@@ -1,6 +1,8 @@
 """PF-24 and PF-25: a finished run names no device, counts no cohort and quotes no one's data."""
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from homebody_privacy.egress_map import unmatched
+from homebody_privacy.ledger import read_ledger
 from homebody_simulation.api import simulate
 from homebody_simulation.simulate import SimulatedRun
 
@@ -93,12 +97,70 @@ def test_the_egress_log_names_each_figure_a_device_sent(correlated_run: Simulate
     assert all("hit@10, ndcg@10" in entry["what"] for entry in figures)
 
 
+PERSONAL = {
+    "an e-mail": r"[^\s\"]+@[a-z0-9-]+\.[a-z]",
+    "an address": r"\b\d{1,3}(\.\d{1,3}){3}\b",
+    "a v6 address": r"\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){2,7}\b",
+    "a device's or a run's id": r"\"[0-9a-f]{16}\"|[0-9a-f]{8}-[0-9a-f]{4}-",
+    "a path": r"/(home|tmp|root|work)/",
+    "a time": r"\b1[78]\d{8}\b|20\d\d-\d\d-\d\dT",
+}
+
+
+@pytest.mark.parametrize("kind", ["small_run", "correlated_run"])
+def test_cr_40_the_ledger_of_a_run_holds_no_id_no_address_and_no_time(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    run: SimulatedRun = request.getfixturevalue(kind)
+    content = (run.folder / "ledger.jsonl").read_text("utf-8")
+    for what, pattern in PERSONAL.items():
+        assert re.search(pattern, content) is None, what
+    for what, text in SAMPLES.items():
+        assert re.search(PERSONAL[what], text), what  # the scanner sees what it looks for
+
+
+SAMPLES = {
+    "an e-mail": '"by":"ann@example.org"',
+    "an address": '"from":"192.168.0.17"',
+    "a v6 address": '"from":"2001:db8::17"',
+    "a device's or a run's id": '"run":"0123456789abcdef"',
+    "a path": '"at":"/home/ann"',
+    "a time": '"time":1800000000',
+}
+
+
+@pytest.mark.parametrize("kind", ["small_run", "correlated_run", "both_run"])
+def test_s73_what_left_a_device_is_what_the_ledger_charged_line_by_line(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    run: SimulatedRun = request.getfixturevalue(kind)
+    record, _ = read_ledger(run.folder / "ledger.jsonl")
+    log = lines(run.folder / "egress.jsonl")
+    assert unmatched(log, record) == []
+    assert all({"round", "what", "purpose", "bytes", "charge"} == set(one) for one in log)
+    for index in range(len(log)):
+        assert unmatched([*log[:index], *log[index + 1 :]], record) != []
+        wrong = {**log[index], "charge": "metrics/else/1"}
+        assert unmatched([*log[:index], wrong, *log[index + 1 :]], record) != []
+
+
+def test_a_published_model_is_entered_with_its_bundle(small_run: SimulatedRun) -> None:
+    record, _ = read_ledger(small_run.folder / "ledger.jsonl")
+    (model,) = record.models
+    manifest = (small_run.folder / "model.hbm" / "manifest.json").read_bytes()
+    assert model.bundle == hashlib.sha256(manifest).hexdigest()
+    assert model.model == small_run.report["digests"]["model"]
+    assert record.ended == "finished"
+    assert record.retention_runs[0].what == ["run-key", "device-records"]
+
+
 def test_pf_24_metrics_and_outcome_count_nobody(small_run: SimulatedRun) -> None:
     for line in lines(small_run.folder / "metrics.jsonl"):
         assert set(line) == {"round", "loss", "ndcg@10", "epsilon"}
     run = json.loads((small_run.folder / "run.json").read_text("utf-8"))
     assert run["outcome"] == {"ended": "finished", "rounds": 2}
-    assert set(run) == {"schema", "request", "data", "model", "spec", "outcome"}
+    asked = {"schema", "request", "data", "model", "spec", "outcome"}
+    assert set(run) == asked | {"approvals", "check", "policy"}
 
 
 def test_the_egress_log_is_the_same_for_every_history(small_run: SimulatedRun) -> None:

@@ -95,6 +95,7 @@ def test_everything_is_charged_ahead_and_within_the_ceiling(both_run: SimulatedR
         *[(k, "metrics/quality/0") for k in ("purchase", "answer")],
         *[(k, number) for number in (1, 2) for k in ("intent", "release")],
         *[(k, "metrics/quality/2") for k in ("purchase", "answer")],
+        *[(k, None) for k in ("model_released", "run_closed", "retention_run")],
     ]
     user = both_run.report["epsilon"]["user"]
     assert user["spent"] <= 4.0
@@ -158,7 +159,7 @@ def test_pf_24_no_more_files_than_the_documented_ones(
     assert {file.name for file in run.folder.iterdir()} == {
         *("catalog", "egress.jsonl", "features.npy", "ledger.jsonl", "metrics.jsonl", "model.hbm"),
         *("privacy.toml", "report.html", "report.json", "run.json", "start.npy", "state.npz"),
-        "statistics.npz",
+        *("checkpoint", "statistics.npz"),
     }
 
 
