@@ -302,6 +302,7 @@ def test_cr_43_a_changed_ledger_stamps_every_page_and_shows_no_figure(
         ("egress.jsonl", lambda data: data[: len(data) // 2]),
         ("model.hbm/manifest.json", lambda data: data[1:]),
     ],
+    ids=["approvals", "run", "config", "policy", "ledger", "checkpoint", "egress", "bundle"],
 )
 def test_a_damaged_record_ends_in_14_and_never_in_a_pack_that_says_verified(
     run: Path, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
