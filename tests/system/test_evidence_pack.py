@@ -380,7 +380,11 @@ def test_approvals_are_shown_and_counted_once_the_reviewers_keys_are_given(
 
 def test_the_policy_and_the_witness_are_in_the_pack(pack: Path) -> None:
     page = (pack / "index.html").read_text("utf-8")
-    assert "Example Grocer baseline 3" in section(page, "check")
+    check = section(page, "check")
+    assert "Example Grocer baseline 3" in check
+    assert "numbers that leave the firm need 100 people" in check
+    row = check.partition('id="rule-CON-022"')[2].partition("</tr>")[0]
+    assert "not looked at" in row, "the notice does not lie beside the run's config"
     assert (pack / "record" / "policy.toml").is_file()
     assert "checkpoint signature, witness signature" in (pack / "verify.txt").read_text("utf-8")
 

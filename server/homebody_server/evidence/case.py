@@ -21,6 +21,7 @@ from homebody_server.evidence.verify_lines import Line, Verification, note
 
 NOT_VERIFIED: Final = "NOT VERIFIED"
 _INTEGRITY: Final = 14
+_NOTICE_RULE: Final = "CON-022"
 _HIDDEN: Final = "epsilon: not shown, a premise of it failed"
 _DAY_S: Final = 86_400
 
@@ -32,6 +33,8 @@ class Case:
     Attributes:
         record: The run.
         check: What the rules say of its config.
+        policy: The firm's rules; None for the baseline alone.
+        unseen: Ids of rules that could not be looked at: files they ask for are not there.
         verification: What the record is worth.
         figures: Privacy loss; None where ``withheld`` says why there is none.
         withheld: Why no figure is shown, a sentence each.
@@ -42,6 +45,8 @@ class Case:
 
     record: RunRecord
     check: CheckResult
+    policy: PolicyRules | None
+    unseen: tuple[str, ...]
     verification: Verification
     figures: Figures | None
     withheld: tuple[str, ...]
@@ -103,11 +108,11 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
     now += _DAY_S - 1 - now % _DAY_S  # the day's end: what ends on that day has ended
     signed = _signed(record)
     approvals = _approvals(record, signed, keys, now)
-    policy_file = record.folder / "policy.toml"
     verification = verify_run(record.folder, keys, now)
+    policy = _policy(record.folder / "policy.toml")
     check = check_config(
         record.config,
-        policy=_policy(policy_file),
+        policy=policy,
         folder=record.folder if _has_notices(record) else None,
         waivers=() if approvals is None else approvals.waivers,
         proposed=[one for one in signed if isinstance(one, Waiver)],
@@ -118,6 +123,8 @@ def open_case(record: RunRecord, keys: ReviewerKeys | None, now: int) -> Case:
     return Case(
         record=record,
         check=check,
+        policy=policy,
+        unseen=() if _has_notices(record) else (_NOTICE_RULE,),
         verification=verification,
         figures=None if reasons else figures_of(record, _second(verification)),
         withheld=reasons,

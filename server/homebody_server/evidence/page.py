@@ -71,7 +71,7 @@ def render(
     }
     refs = {ref for one in _statements(shown) for ref in one.refs}
     shown["config"] = config_rows(case.record.config, refs)
-    shown["rules"] = rule_rows(case.check, refs)
+    shown["rules"] = rule_rows(case.check, case.policy, refs, case.unseen)
     environment = _environment(len(case.record.entries))
     return {
         name: environment.get_template(name).render(c=shown)

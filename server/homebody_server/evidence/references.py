@@ -1,14 +1,15 @@
 """Where a reference of a statement leads on the page, and what stands for it there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.config_digest import canonical
+from homebody_privacy.policy.check import PolicyRules
 from homebody_privacy.policy.findings import CheckResult
 from homebody_privacy.policy.registry import RULES
-from homebody_server.evidence.words import LABELS, Label, Statement
+from homebody_server.evidence.words import LABELS, Label
 
 _CLASSES: Mapping[Label, str] = dict(zip(LABELS, ("enforced", "checked", "word"), strict=True))
 
@@ -21,7 +22,7 @@ class RuleRow:
         id: Its id.
         fails_on: What it refuses.
         ref: What it rests on.
-        here: ``ok``, ``FAIL``, ``warn`` or ``waived``.
+        here: ``ok``, ``FAIL``, ``warn``, ``waived``, ``not looked at`` or ``not known``.
     """
 
     id: str
@@ -68,17 +69,6 @@ def kind(label: Label) -> str:
     return _CLASSES[label]
 
 
-def known(statement: Statement, entries: int) -> Statement:
-    """Return a statement whose references to entries that cannot be read lead to verify."""
-    refs = tuple(dict.fromkeys(_known(ref, entries) for ref in statement.refs))
-    return Statement(statement.text, statement.label, refs)
-
-
-def _known(ref: str, entries: int) -> str:
-    name, _, index = ref.partition(":")
-    return "verify" if name == "ledger" and int(index) >= entries else ref
-
-
 def config_rows(config: PrivacyConfig, refs: Iterable[str]) -> list[tuple[str, str]]:
     """Return path and value of each field that is referred to, sorted."""
     values = canonical(config)
@@ -86,27 +76,48 @@ def config_rows(config: PrivacyConfig, refs: Iterable[str]) -> list[tuple[str, s
     return [(path, _value(values, path)) for path in paths]
 
 
-def rule_rows(check: CheckResult, refs: Iterable[str]) -> list[RuleRow]:
-    """Return every rule of the baseline, and those besides that are found or referred to."""
-    here: dict[str, str] = {}
-    for found in check.findings:
-        told = "waived" if found.waived else ("FAIL" if found.level == "fail" else "warn")
-        if here.get(found.rule) != "FAIL":
-            here[found.rule] = told
+def rule_rows(
+    check: CheckResult,
+    policy: PolicyRules | None,
+    refs: Iterable[str],
+    unseen: Collection[str] = (),
+) -> list[RuleRow]:
+    """Return every rule of baseline and policy, and those besides that are referred to.
+
+    Args:
+        check: What the check found.
+        policy: The firm's rules.
+        refs: References of all statements.
+        unseen: Ids that could not be looked at here.
+    """
+    here = dict.fromkeys(unseen, "not looked at") | _results(check)
     rows: dict[str, RuleRow] = {}
     for rule in RULES:
         before = rows.get(rule.id)
         words = rule.fails_on if before is None else f"{before.fails_on}; {rule.fails_on}"
         rows[rule.id] = RuleRow(rule.id, words.replace("`", ""), rule.ref, here.get(rule.id, "ok"))
-    for found in check.findings:
-        if found.rule not in rows:
-            own = RuleRow(found.rule, found.message, found.ref, here[found.rule])
-            rows[found.rule] = own
-    for ref in refs:
-        name = ref.removeprefix("rule:")
-        if ref.startswith("rule:") and name not in rows:
-            rows[name] = RuleRow(name, "a rule of another version of the baseline", "", "not known")
+    for own in () if policy is None else policy.rule:
+        before = rows.get(own.id)
+        told = own.expr if own.expr is not None else f"{own.path} {own.op} {own.value}"
+        words = f"the firm asks {told}: {own.why}"
+        if before is not None:
+            words = f"{before.fails_on}; {words}"
+        ref = own.ref or ("" if before is None else before.ref)
+        rows[own.id] = RuleRow(own.id, words, ref, here.get(own.id, "ok"))
+    for name in sorted(ref.removeprefix("rule:") for ref in refs if ref.startswith("rule:")):
+        words = "a rule of another version of the baseline"
+        rows.setdefault(name, RuleRow(name, words, "", here.get(name, "not known")))
     return list(rows.values())
+
+
+def _results(check: CheckResult) -> dict[str, str]:
+    """Return how each rule ended that something was found by; the worst of several."""
+    here: dict[str, str] = {}
+    for found in check.findings:
+        told = "waived" if found.waived else ("FAIL" if found.level == "fail" else "warn")
+        if here.get(found.rule) != "FAIL":
+            here[found.rule] = told
+    return here
 
 
 def _value(values: Mapping[str, Any], path: str) -> str:
