@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from homebody_privacy.checkpoint import ledger_public
 from homebody_privacy.egress_map import unmatched
 from homebody_privacy.ledger import read_ledger
+from homebody_server.run_folder import RunFolder
 from homebody_simulation.api import simulate
-from homebody_simulation.simulate import SimulatedRun
+from homebody_simulation.simulate import SimulatedRun, resume
 
 CANARY = "canary-martha-7"
 ENDED = ["model_released", "run_closed", "retention_run"]
@@ -152,6 +154,33 @@ def test_a_published_model_is_entered_with_its_bundle(small_run: SimulatedRun) -
     assert model.model == small_run.report["digests"]["model"]
     assert record.ended == "finished"
     assert record.retention_runs[0].what == ["run-key", "device-records"]
+
+
+@pytest.mark.parametrize("when", ["before its secrets go", "once they are gone"])
+def test_cr_45_a_crash_at_the_very_end_leaves_no_record_without_its_end(
+    small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "once they are gone":
+            patch.setattr("homebody_simulation.simulate.enter_end", crash)
+        else:
+            patch.setattr(RunFolder, "destroy_key", crash)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(
+                "synthetic", devices=40, items=20, config=small_config, runs=tmp_path, name="r"
+            )
+    folder = RunFolder(tmp_path / "r")
+    assert read_ledger(folder.ledger_file)[0].ended is None
+    assert folder.has_key() is (when == "before its secrets go")
+    assert resume(tmp_path, "r").folder == folder.path
+    record, _ = read_ledger(folder.ledger_file, keys=[ledger_public(tmp_path)])
+    assert record.ended == "finished"
+    assert [one.what for one in record.retention_runs] == [["run-key", "device-records"]]
+    assert folder.kept() == []
+    assert not (folder.path / "outcome.json").exists()
 
 
 def test_pf_24_metrics_and_outcome_count_nobody(small_run: SimulatedRun) -> None:
