@@ -83,7 +83,7 @@ def test_s39_another_persons_id_is_not_found(device: Device, handler: Handler) -
     assert handler.handle(request("POST", "/events", event)).status == 404
 
 
-def test_closed_consent_gives_the_list_for_all_with_its_reason(
+def test_cr_25_closed_consent_gives_the_list_for_all_with_its_reason(
     device: Device, handler: Handler
 ) -> None:
     taken = told(handler.handle(request("POST", "/events", SEED_EVENT)))

@@ -29,17 +29,17 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(made, "walk")
 
 
-def test_cn_20_a_random_walk_finds_nothing_that_was_shut(folder: Path) -> None:
+def test_cn_20_cr_05_a_random_walk_finds_nothing_that_was_shut(folder: Path) -> None:
     assert walk_many(folder, range(100), steps=30) > 0, "no walk came so far as to send anything"
 
 
 @pytest.mark.slow
-def test_cn_20_ten_thousand_interleavings_hold_the_rules(folder: Path) -> None:
+def test_cn_20_cr_05_ten_thousand_interleavings_hold_the_rules(folder: Path) -> None:
     assert walk_many(folder, range(100_000, 110_000), steps=20) > 100
 
 
 @pytest.mark.slow
-def test_cn_20_three_hundred_devices_of_forty_operations_hold_the_rules(folder: Path) -> None:
+def test_cn_20_cr_05_three_hundred_devices_of_forty_operations_hold_the_rules(folder: Path) -> None:
     assert walk_many(folder, range(200_000, 200_300), steps=40) > 0
 
 
@@ -135,7 +135,7 @@ BUGS: dict[
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__.strip("_"))
-def test_cn_20_the_walk_finds_a_planted_bug(
+def test_cn_20_cr_05_the_walk_finds_a_planted_bug(
     plant: Callable[[pytest.MonkeyPatch], None], folder: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -24,7 +24,7 @@ def device(tmp_path: Path) -> ConsentDevice:
     return opened
 
 
-def test_cn_01_an_update_read_before_a_withdrawal_and_a_smaller_yes_is_dropped(
+def test_cn_01_cr_06_an_update_read_before_a_withdrawal_and_a_smaller_yes_is_dropped(
     device: ConsentDevice,
 ) -> None:
     read = device.gates.read("training")
@@ -48,7 +48,7 @@ def test_cn_01_an_update_read_before_a_withdrawal_and_a_smaller_yes_is_dropped(
     assert entry.why.startswith("feature_not_chosen")
 
 
-def test_cn_01_the_same_yes_again_is_another_yes(device: ConsentDevice) -> None:
+def test_cn_01_cr_06_the_same_yes_again_is_another_yes(device: ConsentDevice) -> None:
     read = device.gates.read("training", ["tastes"])
     device.book.withdraw("training")
     device.book.grant("training", features=["purchases", "tastes"])
@@ -56,7 +56,7 @@ def test_cn_01_the_same_yes_again_is_another_yes(device: ConsentDevice) -> None:
         device.gates.send(read.ticket, b"update", what="update", deliver=lambda _: None)
 
 
-def test_cn_01_a_change_of_another_purpose_drops_nothing(device: ConsentDevice) -> None:
+def test_cn_01_cr_06_a_change_of_another_purpose_drops_nothing(device: ConsentDevice) -> None:
     read = device.gates.read("training")
     device.book.withdraw("metrics")
     left: list[bytes] = []
@@ -64,7 +64,7 @@ def test_cn_01_a_change_of_another_purpose_drops_nothing(device: ConsentDevice) 
     assert left == [b"update"]
 
 
-def test_cn_01_a_required_purpose_that_changed_drops_it(device: ConsentDevice) -> None:
+def test_cn_01_cr_06_a_required_purpose_that_changed_drops_it(device: ConsentDevice) -> None:
     read = device.gates.read("training")
     device.book.grant("recommend", features=["purchases", "tastes"])
     with pytest.raises(ConsentMissingError, match="not_fresh"):
@@ -101,7 +101,7 @@ def test_cn_02_what_stays_can_still_be_read(device: ConsentDevice) -> None:
     assert [row.values["topic"] for row in read.rows] == ["tea"]
 
 
-def test_cn_03_a_yes_that_ran_out_is_shut_and_its_data_goes_after_the_grace(
+def test_cn_03_cr_09_a_yes_that_ran_out_is_shut_and_its_data_goes_after_the_grace(
     device: ConsentDevice,
 ) -> None:
     device.book.adopt(terms(groups=_long_lived()))
@@ -116,7 +116,7 @@ def test_cn_03_a_yes_that_ran_out_is_shut_and_its_data_goes_after_the_grace(
     assert not any(name.startswith("purpose:") for name in device.vault.names())
 
 
-def test_cn_03_a_new_yes_within_the_grace_keeps_the_data(device: ConsentDevice) -> None:
+def test_cn_03_cr_09_a_new_yes_within_the_grace_keeps_the_data(device: ConsentDevice) -> None:
     device.book.adopt(terms(groups=_long_lived()))
     device.clock.time += 366 * DAY
     device.book.tick()
@@ -125,7 +125,7 @@ def test_cn_03_a_new_yes_within_the_grace_keeps_the_data(device: ConsentDevice) 
     assert len(device.gates.read("recommend").rows) == 2
 
 
-def test_cn_03_a_refusal_of_new_terms_erases_at_once(device: ConsentDevice) -> None:
+def test_cn_03_cr_09_a_refusal_of_new_terms_erases_at_once(device: ConsentDevice) -> None:
     device.book.adopt(terms(policy_version=5))
     assert device.code("recommend") == "expired"
     assert device.rows("purchases") == 1
@@ -135,7 +135,9 @@ def test_cn_03_a_refusal_of_new_terms_erases_at_once(device: ConsentDevice) -> N
     assert device.code("recommend") == "refused"
 
 
-def test_cn_03_a_feature_removed_from_the_config_is_erased_at_once(device: ConsentDevice) -> None:
+def test_cn_03_cr_09_a_feature_removed_from_the_config_is_erased_at_once(
+    device: ConsentDevice,
+) -> None:
     device.book.adopt(terms(groups={"tastes": GROUPS["tastes"]}))
     assert device.rows("purchases") == 0
     assert device.rows("tastes") == 1
@@ -146,7 +148,7 @@ def test_cn_03_a_feature_removed_from_the_config_is_erased_at_once(device: Conse
     assert ("ConsentRevoked", "metrics", ("purchases",)) in events
 
 
-def test_cn_03_a_purpose_removed_from_the_config_is_revoked(device: ConsentDevice) -> None:
+def test_cn_03_cr_09_a_purpose_removed_from_the_config_is_revoked(device: ConsentDevice) -> None:
     groups = {
         "purchases": GroupTerms(fields=("product_id",), allow=("recommend",), ttl_days=365),
         "tastes": GroupTerms(fields=("topic",), allow=("recommend",), ttl_days=180),
@@ -157,7 +159,7 @@ def test_cn_03_a_purpose_removed_from_the_config_is_revoked(device: ConsentDevic
     assert device.code("recommend") == ""
 
 
-def test_cn_09_all_that_needs_a_closed_purpose_closes_at_any_depth(tmp_path: Path) -> None:
+def test_cn_09_cr_08_all_that_needs_a_closed_purpose_closes_at_any_depth(tmp_path: Path) -> None:
     chain = {
         "c": PurposeTerms(title="c", leaves_device=False),
         "b": PurposeTerms(title="b", leaves_device=False, requires=("c",)),
@@ -224,7 +226,7 @@ def test_cn_16_a_later_yes_does_not_show_what_an_earlier_one_had(device: Consent
     assert device.gates.read("training").rows == []
 
 
-def test_cn_18_a_no_is_kept_and_not_asked_again(tmp_path: Path) -> None:
+def test_cn_18_cr_11_a_no_is_kept_and_not_asked_again(tmp_path: Path) -> None:
     device = ConsentDevice.open(tmp_path)
     device.book.request("recommend")
     device.book.defer("recommend")
@@ -241,7 +243,7 @@ def test_cn_18_a_no_is_kept_and_not_asked_again(tmp_path: Path) -> None:
     assert device.code("recommend") == "not_asked"
 
 
-def test_cn_18_a_person_may_say_yes_at_any_time(tmp_path: Path) -> None:
+def test_cn_18_cr_11_a_person_may_say_yes_at_any_time(tmp_path: Path) -> None:
     device = ConsentDevice.open(tmp_path)
     device.book.refuse("recommend")
     device.book.grant("recommend", features=["tastes"])

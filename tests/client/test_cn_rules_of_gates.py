@@ -25,7 +25,9 @@ def device(tmp_path: Path) -> ConsentDevice:
     return opened
 
 
-def test_s23_a_shut_collect_gate_leaves_the_bytes_of_the_store_unchanged(tmp_path: Path) -> None:
+def test_s23_cr_04_a_shut_collect_gate_leaves_the_bytes_of_the_store_unchanged(
+    tmp_path: Path,
+) -> None:
     device = ConsentDevice.open(tmp_path)
     before = (device.folder / "store.sqlite").read_bytes()
     assert device.buy() == 0
@@ -36,14 +38,14 @@ def test_s23_a_shut_collect_gate_leaves_the_bytes_of_the_store_unchanged(tmp_pat
     assert len(before) == len(between)
 
 
-def test_collect_keeps_listed_fields_alone(device: ConsentDevice) -> None:
+def test_cr_20_collect_keeps_listed_fields_alone(device: ConsentDevice) -> None:
     given = {"purchases": {"event": "purchase", "product_id": "MILK", "store": "B7"}}
     assert device.gates.collect(given) == {"purchases": {"event": "purchase", "product_id": "MILK"}}
     assert device.gates.collect({"purchases": {"event": "purchase", "store": "B7"}}) == {}
     assert device.gates.collect({"unknown": {"product_id": "MILK"}}) == {}
 
 
-def test_cn_12_an_excluded_value_is_never_stored(device: ConsentDevice) -> None:
+def test_cn_12_cr_19_an_excluded_value_is_never_stored(device: ConsentDevice) -> None:
     values = {"event": "purchase", "product_id": "X-1", "category": "FAMILY PLANNING"}
     before = (device.folder / "store.sqlite").read_bytes()
     assert device.keep({"purchases": values}) == 0
@@ -59,7 +61,7 @@ def test_a_group_takes_only_its_kinds_of_event(tmp_path: Path) -> None:
     assert device.keep({"purchases": {"event": "purchase", "product_id": "MILK"}}) == 1
 
 
-def test_cn_08_with_metrics_off_no_number_leaves(device: ConsentDevice) -> None:
+def test_cn_08_cr_21_with_metrics_off_no_number_leaves(device: ConsentDevice) -> None:
     ticket = device.gates.read("metrics").ticket
     device.book.withdraw("metrics")
     with pytest.raises(ConsentMissingError, match="withdrawn"):
@@ -75,7 +77,7 @@ def test_cn_08_with_metrics_off_no_number_leaves(device: ConsentDevice) -> None:
     }
 
 
-def test_cn_08_the_egress_log_says_in_words_what_left_and_holds_no_value(
+def test_cn_08_cr_21_the_egress_log_says_in_words_what_left_and_holds_no_value(
     device: ConsentDevice,
 ) -> None:
     device.buy("PLANTED-VALUE")
@@ -126,7 +128,7 @@ def test_half_a_line_of_the_egress_log_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sec_gpc", "os_setting"])
-def test_cn_10_a_signal_withdraws_all_that_leaves_and_going_off_opens_nothing(
+def test_cn_10_cr_17_a_signal_withdraws_all_that_leaves_and_going_off_opens_nothing(
     device: ConsentDevice, name: str
 ) -> None:
     device.book.set_signal(name, on=True)
@@ -139,7 +141,9 @@ def test_cn_10_a_signal_withdraws_all_that_leaves_and_going_off_opens_nothing(
     assert device.reopen().code("training") == "withdrawn"
 
 
-def test_cn_10_a_yes_while_it_is_on_needs_a_second_confirmation(device: ConsentDevice) -> None:
+def test_cn_10_cr_17_a_yes_while_it_is_on_needs_a_second_confirmation(
+    device: ConsentDevice,
+) -> None:
     device.book.set_signal("sec_gpc", on=True)
     with pytest.raises(ConsentMissingError, match="opt_out_signal"):
         device.book.grant("training", features=["tastes"])
@@ -148,7 +152,9 @@ def test_cn_10_a_yes_while_it_is_on_needs_a_second_confirmation(device: ConsentD
     assert device.reopen().code("training", "tastes") == ""
 
 
-def test_cn_10_a_signal_that_comes_on_again_ends_a_yes_said_over_it(device: ConsentDevice) -> None:
+def test_cn_10_cr_17_a_signal_that_comes_on_again_ends_a_yes_said_over_it(
+    device: ConsentDevice,
+) -> None:
     device.book.set_signal("sec_gpc", on=True)
     device.book.grant("training", features=["tastes"], over_signal=True)
     device.book.set_signal("sec_gpc", on=False)
@@ -156,7 +162,7 @@ def test_cn_10_a_signal_that_comes_on_again_ends_a_yes_said_over_it(device: Cons
     assert device.code("training", "tastes") == "withdrawn"
 
 
-def test_cn_10_an_unreadable_signal_shuts_and_erases_nothing(device: ConsentDevice) -> None:
+def test_cn_10_cr_17_an_unreadable_signal_shuts_and_erases_nothing(device: ConsentDevice) -> None:
     device.buy()
     device.book.set_signal("sec_gpc", on=False)
     device.book.set_signal("sec_gpc", None)
@@ -168,7 +174,7 @@ def test_cn_10_an_unreadable_signal_shuts_and_erases_nothing(device: ConsentDevi
     assert device.code("training") == ""
 
 
-def test_cn_11_a_child_may_have_suggestions_and_training_is_locked(tmp_path: Path) -> None:
+def test_cn_11_cr_18_a_child_may_have_suggestions_and_training_is_locked(tmp_path: Path) -> None:
     device = ConsentDevice.open(tmp_path)
     device.book.set_age_band("13_15")
     device.book.grant("recommend", features=["tastes"])
@@ -180,14 +186,14 @@ def test_cn_11_a_child_may_have_suggestions_and_training_is_locked(tmp_path: Pat
     assert device.code("training", "tastes") == "not_asked", "a birthday opened something"
 
 
-def test_cn_11_an_unknown_age_is_locked(tmp_path: Path) -> None:
+def test_cn_11_cr_18_an_unknown_age_is_locked(tmp_path: Path) -> None:
     device = ConsentDevice.open(tmp_path)
     device.book.grant("recommend", features=["tastes"])
     with pytest.raises(ConsentMissingError, match="age_locked"):
         device.book.grant("training", features=["tastes"])
 
 
-def test_cn_11_an_age_that_was_too_high_ends_what_leaves(device: ConsentDevice) -> None:
+def test_cn_11_cr_18_an_age_that_was_too_high_ends_what_leaves(device: ConsentDevice) -> None:
     device.book.set_age_band(None)
     assert device.code("training") == "age_locked"
     device.book.set_age_band("13_15")
@@ -195,7 +201,7 @@ def test_cn_11_an_age_that_was_too_high_ends_what_leaves(device: ConsentDevice) 
     assert device.code("training") == "withdrawn"
 
 
-def test_cn_11_only_the_band_is_stored(device: ConsentDevice) -> None:
+def test_cn_11_cr_18_only_the_band_is_stored(device: ConsentDevice) -> None:
     kept = device.vault.value("consent")
     assert isinstance(kept, dict)
     assert kept["age"] == "18_plus"
@@ -211,7 +217,9 @@ def _sensitive(sensitivity: str) -> dict[str, GroupTerms]:
 
 
 @pytest.mark.parametrize("sensitivity", ["special", "criminal"])
-def test_cn_12_sensitive_data_never_feeds_what_leaves(tmp_path: Path, sensitivity: str) -> None:
+def test_cn_12_cr_19_sensitive_data_never_feeds_what_leaves(
+    tmp_path: Path, sensitivity: str
+) -> None:
     device = ConsentDevice.open(tmp_path, terms=terms(groups=_sensitive(sensitivity)))
     device.say_yes()
     with pytest.raises(ConsentMissingError, match="not_in_matrix"):
@@ -221,7 +229,7 @@ def test_cn_12_sensitive_data_never_feeds_what_leaves(tmp_path: Path, sensitivit
 
 
 @pytest.mark.parametrize("sensitivity", ["special", "criminal"])
-def test_cn_12_on_the_device_it_needs_a_second_explicit_yes(
+def test_cn_12_cr_19_on_the_device_it_needs_a_second_explicit_yes(
     tmp_path: Path, sensitivity: str
 ) -> None:
     device = ConsentDevice.open(tmp_path, terms=terms(groups=_sensitive(sensitivity)))
@@ -232,7 +240,9 @@ def test_cn_12_on_the_device_it_needs_a_second_explicit_yes(
     assert device.code("recommend", "health") == ""
 
 
-def test_cn_12_a_group_that_becomes_sensitive_leaves_the_purpose(device: ConsentDevice) -> None:
+def test_cn_12_cr_19_a_group_that_becomes_sensitive_leaves_the_purpose(
+    device: ConsentDevice,
+) -> None:
     device.buy()
     groups = {**GROUPS, "purchases": replace(GROUPS["purchases"], sensitivity="special")}
     device.book.adopt(terms(groups=groups))
@@ -241,7 +251,9 @@ def test_cn_12_a_group_that_becomes_sensitive_leaves_the_purpose(device: Consent
     assert device.rows("purchases") == 0
 
 
-def test_cn_12_elevated_data_is_chosen_alone_and_nothing_is_preselected(tmp_path: Path) -> None:
+def test_cn_12_cr_19_elevated_data_is_chosen_alone_and_nothing_is_preselected(
+    tmp_path: Path,
+) -> None:
     device = ConsentDevice.open(tmp_path)
     rows = device.book.matrix()
     assert {(row.feature, row.alone) for row in rows} == {("purchases", True), ("tastes", False)}
@@ -265,7 +277,7 @@ def test_cn_19_rows_of_a_shut_pair_change_nothing_that_a_purpose_reads(tmp_path:
     assert seen[0] == seen[1]
 
 
-def test_cn_23_the_receipt_names_the_words_that_were_shown(tmp_path: Path) -> None:
+def test_cn_23_cr_15_the_receipt_names_the_words_that_were_shown(tmp_path: Path) -> None:
     notice = tmp_path / "en-4.md"
     notice.write_text("What we would like to do.\n", "utf-8")
     digest = sha256(notice.read_bytes()).hexdigest()
@@ -276,7 +288,7 @@ def test_cn_23_the_receipt_names_the_words_that_were_shown(tmp_path: Path) -> No
         device.book.grant("recommend", features=["tastes"], language="fr")
 
 
-def test_a_withdrawal_is_complete_on_disk_within_a_second(device: ConsentDevice) -> None:
+def test_cr_05_a_withdrawal_is_complete_on_disk_within_a_second(device: ConsentDevice) -> None:
     rows = 0
     for day in range(40):
         rows += device.buy(f"P{day}")

@@ -19,7 +19,7 @@ def device(tmp_path: Path) -> ConsentDevice:
     return opened
 
 
-def test_cn_28_after_an_erasure_no_key_opens_an_old_block(device: ConsentDevice) -> None:
+def test_cn_28_cr_23_after_an_erasure_no_key_opens_an_old_block(device: ConsentDevice) -> None:
     device.buy()
     read = device.gates.read("training")
     device.shelf.enqueue(read.ticket, b"payload")
@@ -44,7 +44,7 @@ def test_cn_28_after_an_erasure_no_key_opens_an_old_block(device: ConsentDevice)
     assert {row.code for row in device.book.matrix()} == {"withdrawn"}
 
 
-def test_cn_28_an_erasure_of_frozen_data_leaves_no_key(device: ConsentDevice) -> None:
+def test_cn_28_cr_23_an_erasure_of_frozen_data_leaves_no_key(device: ConsentDevice) -> None:
     device.buy()
     device.book.restrict()
     device.book.set_signal("sec_gpc", on=True)
@@ -53,7 +53,7 @@ def test_cn_28_an_erasure_of_frozen_data_leaves_no_key(device: ConsentDevice) ->
     assert device.rows("purchases") == 0
 
 
-def test_cn_29_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifting(
+def test_cn_29_cr_23_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifting(
     device: ConsentDevice,
 ) -> None:
     device.buy()
@@ -80,7 +80,7 @@ def test_cn_29_frozen_data_stays_byte_by_byte_and_overdue_rows_go_first_on_lifti
     assert {"ProcessingRestricted", "ProcessingRestrictionLifted"} <= set(events)
 
 
-def test_cn_29_overdue_rows_of_a_yes_that_ran_out_meanwhile_go_on_lifting(
+def test_cn_29_cr_23_overdue_rows_of_a_yes_that_ran_out_meanwhile_go_on_lifting(
     tmp_path: Path,
 ) -> None:
     device = ConsentDevice.open(tmp_path)
@@ -94,7 +94,7 @@ def test_cn_29_overdue_rows_of_a_yes_that_ran_out_meanwhile_go_on_lifting(
     assert device.rows("tastes") == 0
 
 
-def test_cn_29_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting(
+def test_cn_29_cr_23_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting(
     device: ConsentDevice,
 ) -> None:
     device.buy()
@@ -115,7 +115,7 @@ def test_cn_29_what_the_provider_ended_meanwhile_opens_with_no_key_after_lifting
     store.close()
 
 
-def test_cn_29_what_is_not_overdue_is_there_after_lifting(device: ConsentDevice) -> None:
+def test_cn_29_cr_23_what_is_not_overdue_is_there_after_lifting(device: ConsentDevice) -> None:
     device.buy()
     device.like()
     device.book.restrict()

@@ -31,7 +31,7 @@ def _lines(device: ConsentDevice) -> list[bytes]:
     return (device.folder / "receipts.jsonl").read_bytes().splitlines(keepends=True)
 
 
-def test_cn_04_a_cut_tail_shuts_everything(device: ConsentDevice) -> None:
+def test_cn_04_cr_13_a_cut_tail_shuts_everything(device: ConsentDevice) -> None:
     (device.folder / "receipts.jsonl").write_bytes(b"".join(_lines(device)[:-1]))
     device = device.reopen()
     assert {row.code for row in device.book.matrix()} == {"chain_broken"}
@@ -39,12 +39,12 @@ def test_cn_04_a_cut_tail_shuts_everything(device: ConsentDevice) -> None:
     assert device.buy() == 0
 
 
-def test_cn_04_no_receipts_at_all_shut_everything(device: ConsentDevice) -> None:
+def test_cn_04_cr_13_no_receipts_at_all_shut_everything(device: ConsentDevice) -> None:
     (device.folder / "receipts.jsonl").unlink()
     assert device.reopen().code("recommend") == "chain_broken"
 
 
-def test_cn_04_what_does_not_verify_is_erased_after_the_grace(device: ConsentDevice) -> None:
+def test_cn_04_cr_13_what_does_not_verify_is_erased_after_the_grace(device: ConsentDevice) -> None:
     (device.folder / "receipts.jsonl").unlink()
     device = device.reopen()
     device.clock.time += 14 * DAY
@@ -53,7 +53,7 @@ def test_cn_04_what_does_not_verify_is_erased_after_the_grace(device: ConsentDev
     assert not any(name.startswith("purpose:") for name in device.vault.names())
 
 
-def test_cn_04_a_new_yes_begins_a_new_chain_and_the_rest_is_invalidated(
+def test_cn_04_cr_13_a_new_yes_begins_a_new_chain_and_the_rest_is_invalidated(
     device: ConsentDevice,
 ) -> None:
     (device.folder / "receipts.jsonl").write_bytes(b"".join(_lines(device)[:-1]))
@@ -71,7 +71,7 @@ def test_cn_04_a_new_yes_begins_a_new_chain_and_the_rest_is_invalidated(
     assert ("ConsentInvalidated", "training", "chain_broken") in events
 
 
-def test_cn_04_receipts_cut_while_the_device_runs_are_noticed(device: ConsentDevice) -> None:
+def test_cn_04_cr_13_receipts_cut_while_the_device_runs_are_noticed(device: ConsentDevice) -> None:
     (device.folder / "receipts.jsonl").write_bytes(b"".join(_lines(device)[:-1]))
     with pytest.raises(IntegrityError):
         device.book.withdraw("metrics")
@@ -79,7 +79,7 @@ def test_cn_04_receipts_cut_while_the_device_runs_are_noticed(device: ConsentDev
     assert device.reopen().code("metrics") == "chain_broken"
 
 
-def test_cn_05_a_restored_profile_brings_no_yes_back(
+def test_cn_05_cr_13_a_restored_profile_brings_no_yes_back(
     device: ConsentDevice, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     backup = tmp_path_factory.mktemp("backup")
@@ -94,7 +94,7 @@ def test_cn_05_a_restored_profile_brings_no_yes_back(
     assert device.rows("purchases") == 0, "no key opens what was put back"
 
 
-def test_cn_05_a_profile_on_a_new_machine_is_asked_again(
+def test_cn_05_cr_13_a_profile_on_a_new_machine_is_asked_again(
     device: ConsentDevice, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other")
@@ -148,7 +148,7 @@ def test_cn_06_only_a_new_yes_sets_the_clock_right_and_ends_every_older_one(
     assert kept == ["MILK"], "a row from ahead of the clock has no age"
 
 
-def test_cn_07_the_next_contact_carries_a_signed_leave_of_the_old_tag(
+def test_cn_07_cr_07_the_next_contact_carries_a_signed_leave_of_the_old_tag(
     device: ConsentDevice,
 ) -> None:
     tag, public = device.wire.tag("training"), device.wire.signing_key.public
@@ -167,7 +167,7 @@ def test_cn_07_the_next_contact_carries_a_signed_leave_of_the_old_tag(
     assert device.reopen().wire.leaving() == {}
 
 
-def test_cn_07_a_leave_of_another_device_is_refused(device: ConsentDevice) -> None:
+def test_cn_07_cr_07_a_leave_of_another_device_is_refused(device: ConsentDevice) -> None:
     device.book.withdraw("training")
     [notice] = device.wire.notices()
     body = bytearray(notice.to_bytes())
@@ -180,7 +180,9 @@ def test_cn_07_a_leave_of_another_device_is_refused(device: ConsentDevice) -> No
             Leave.from_bytes(content, public)
 
 
-def test_cn_07_each_change_has_another_tag_and_none_tells_the_count(device: ConsentDevice) -> None:
+def test_cn_07_cr_07_each_change_has_another_tag_and_none_tells_the_count(
+    device: ConsentDevice,
+) -> None:
     tags = [device.wire.tag("training")]
     for _ in range(3):
         device.book.grant("training", features=["tastes"])
@@ -189,7 +191,7 @@ def test_cn_07_each_change_has_another_tag_and_none_tells_the_count(device: Cons
     assert all(len(tag) == 32 for tag in tags)
 
 
-def test_cn_14_counters_outlive_withdrawal_and_erasure(device: ConsentDevice) -> None:
+def test_cn_14_cr_33_counters_outlive_withdrawal_and_erasure(device: ConsentDevice) -> None:
     device.vault.change({"participation": {"rounds": 5}}, new_keys=["participation"])
     key, epoch = device.vault.key("participation"), device.book.epoch
     device.book.withdraw("training")
@@ -202,7 +204,7 @@ def test_cn_14_counters_outlive_withdrawal_and_erasure(device: ConsentDevice) ->
     assert device.book.receipts()[-1].n > 4, "receipts began anew"
 
 
-def test_cn_15_a_lower_revision_is_refused(device: ConsentDevice) -> None:
+def test_cn_15_cr_38_a_lower_revision_is_refused(device: ConsentDevice) -> None:
     device.book.adopt(terms(revision=13))
     refused = device.book.adopt(TERMS)
     assert refused is not None
@@ -215,7 +217,7 @@ def test_cn_15_a_lower_revision_is_refused(device: ConsentDevice) -> None:
     assert device.reopen(terms(revision=13)).code("recommend") == ""
 
 
-def test_cn_15_no_approved_config_shuts_and_erases_nothing(device: ConsentDevice) -> None:
+def test_cn_15_cr_38_no_approved_config_shuts_and_erases_nothing(device: ConsentDevice) -> None:
     device = device.reopen(None)
     assert device.code("recommend") == "config_not_approved"
     assert device.rows("purchases") == 1
@@ -304,7 +306,7 @@ def test_cn_17_a_half_written_receipt_is_cut_off(device: ConsentDevice) -> None:
     assert _lines(device)[-1].endswith(b"}\n")
 
 
-def test_cn_22_any_flipped_byte_of_the_chain_is_found(device: ConsentDevice) -> None:
+def test_cn_22_cr_13_any_flipped_byte_of_the_chain_is_found(device: ConsentDevice) -> None:
     content = (device.folder / "receipts.jsonl").read_bytes()
     public = device.wire.signing_key.public
     whole = read_chain(content.splitlines(), public=public, base=NO_CHAIN)
@@ -317,7 +319,7 @@ def test_cn_22_any_flipped_byte_of_the_chain_is_found(device: ConsentDevice) -> 
             device.book.receipts()
 
 
-def test_cn_22_receipts_of_another_key_are_found(device: ConsentDevice) -> None:
+def test_cn_22_cr_13_receipts_of_another_key_are_found(device: ConsentDevice) -> None:
     lines = [line.rstrip(b"\n") for line in _lines(device)]
     with pytest.raises(IntegrityError, match="another key"):
         read_chain(lines, public=bytes(32))
@@ -333,7 +335,7 @@ def test_receipts_hold_no_behaviour_data(device: ConsentDevice) -> None:
     }  # fmt: skip
 
 
-def test_a_commitment_is_unlinked_with_its_secret(device: ConsentDevice) -> None:
+def test_cr_16_a_commitment_is_unlinked_with_its_secret(device: ConsentDevice) -> None:
     first = device.wire.commitment()
     assert device.wire.commitment() == first
     device.book.withdraw("metrics")

@@ -223,7 +223,7 @@ def test_cr_35_a_device_joins_no_sum_that_is_no_secret(tmp_path: Path) -> None:
         assert open_.enrol()[0] == "below-floor"
 
 
-def test_cn_15_a_lower_revision_is_refused_though_it_was_approved(
+def test_cn_15_cr_38_a_lower_revision_is_refused_though_it_was_approved(
     guarded: Guarded, tmp_path: Path
 ) -> None:
     assert guarded.enrol()[0] == ""

@@ -17,7 +17,7 @@ def device(shop: DemoShop, tmp_path: Path) -> Iterator[Device]:
         yield opened
 
 
-def test_first_list_is_for_all_and_not_empty(device: Device) -> None:
+def test_cr_01_cr_25_first_list_is_for_all_and_not_empty(device: Device) -> None:
     answer = device.recommend()
     assert len(answer) == 10
     assert answer.fallback_reason == "consent-closed"

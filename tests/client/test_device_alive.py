@@ -148,7 +148,7 @@ print(seen, sorted(heavy & set(sys.modules)))
 """
 
 
-def test_s68_s39_thousand_lists_open_no_socket_and_start_no_process(
+def test_s68_s39_cr_21_thousand_lists_open_no_socket_and_start_no_process(
     shop: DemoShop, tmp_path: Path
 ) -> None:
     done = child(OFFLINE, shop, tmp_path / "p")

@@ -27,14 +27,14 @@ def states(commands: Commands) -> dict[str, str]:
     return {name: purpose["state"] for name, purpose in shown["purposes"].items()}
 
 
-def test_everything_is_off_at_first(commands: Commands) -> None:
+def test_cr_01_everything_is_off_at_first(commands: Commands) -> None:
     assert set(states(commands).values()) == {"ConsentUnknown"}
     lines = commands.text("consent", "show").splitlines()
     assert lines
     assert all(line.startswith("off") for line in lines)
 
 
-def test_a_yes_is_to_what_it_names_and_no_more(commands: Commands) -> None:
+def test_cr_02_a_yes_is_to_what_it_names_and_no_more(commands: Commands) -> None:
     shown = commands.json("consent", "grant", "recommend", "--features", "purchases")
     features = shown["purposes"]["recommend"]["features"]
     assert (features["purchases"]["open"], features["tastes"]["open"]) == (True, False)
@@ -67,7 +67,7 @@ def test_what_leaves_is_locked_while_the_age_is_not_known(commands: Commands) ->
 
 
 @pytest.mark.parametrize("word", ["withdraw", "refuse", "object"])
-def test_cn_25_a_no_is_one_command_as_a_yes_and_erases(commands: Commands, word: str) -> None:
+def test_cn_25_cr_12_a_no_is_one_command_as_a_yes_and_erases(commands: Commands, word: str) -> None:
     allow(commands, "purchases")
     commands.text("record", event())
     commands.text("consent", word, "recommend")
@@ -90,7 +90,7 @@ def test_an_objection_is_in_its_receipt(commands: Commands) -> None:
     assert commands.json("receipts")["receipts"][-1]["cause"] == "objection"
 
 
-def test_cn_29_a_pause_shuts_and_erases_nothing(commands: Commands) -> None:
+def test_cn_29_cr_23_a_pause_shuts_and_erases_nothing(commands: Commands) -> None:
     allow(commands, "purchases")
     commands.text("record", event())
     before = commands.json("knows")
@@ -181,7 +181,7 @@ def test_receipts_are_shown_and_verified(commands: Commands) -> None:
     assert len(text.splitlines()) == 3
 
 
-def test_cn_22_a_changed_receipt_is_found_and_ends_with_14(commands: Commands) -> None:
+def test_cn_22_cr_13_a_changed_receipt_is_found_and_ends_with_14(commands: Commands) -> None:
     allow(commands, "purchases")
     commands.text("consent", "withdraw", "recommend")
     file = commands.profile / "receipts.jsonl"
@@ -208,7 +208,7 @@ def test_receipts_once_found_changed_are_not_believed_again_when_put_back(
     assert commands.json("receipts", "--verify")["verified"] > 0
 
 
-def test_cn_21_the_copy_to_hand_on_is_a_record_with_the_configs_controller(
+def test_cn_21_cr_14_the_copy_to_hand_on_is_a_record_with_the_configs_controller(
     commands: Commands,
 ) -> None:
     with pytest.raises(UsageError, match="nothing was decided"):

@@ -181,7 +181,7 @@ def test_an_import_is_not_read_at_once(commands: Commands, tmp_path: Path) -> No
     assert len(commands.json("knows")["rows"]) == 1_000  # max_rows of the group
 
 
-def test_cn_26_an_export_is_taken_in_where_the_same_is_allowed(
+def test_cn_26_cr_22_an_export_is_taken_in_where_the_same_is_allowed(
     commands: Commands, home: Home, tmp_path: Path
 ) -> None:
     allow(commands, "purchases", "tastes")

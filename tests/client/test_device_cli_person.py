@@ -95,7 +95,7 @@ def test_strength_is_shown_set_and_bounded(commands: Commands) -> None:
         commands.text("strength", "101")
 
 
-def test_cn_27_a_corrected_row_changes_the_reasons(commands: Commands) -> None:
+def test_cn_27_cr_23_a_corrected_row_changes_the_reasons(commands: Commands) -> None:
     first = commands.json("knows")["rows"][0]
     assert first["values"]["product_id"] == "TEA-01"
     row = str(first["row"])

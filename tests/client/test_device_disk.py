@@ -157,7 +157,9 @@ def test_s57_erased_device_leaves_no_key_that_opens_an_old_block(
         assert any("keys.vault" in problem for problem in device.problems)
 
 
-def test_cn_28_receipts_stay_when_everything_else_is_erased(shop: DemoShop, tmp_path: Path) -> None:
+def test_cn_28_cr_23_receipts_stay_when_everything_else_is_erased(
+    shop: DemoShop, tmp_path: Path
+) -> None:
     with open_device(shop, tmp_path / "p") as device:
         allow(device, leaving=True)
         live(device)
@@ -183,7 +185,7 @@ def test_cn_28_receipts_stay_when_everything_else_is_erased(shop: DemoShop, tmp_
         assert device.recommend().personalised
 
 
-def test_cn_26_copy_is_taken_in_elsewhere_and_gives_the_same_list_but_no_yes(
+def test_cn_26_cr_22_copy_is_taken_in_elsewhere_and_gives_the_same_list_but_no_yes(
     shop: DemoShop, tmp_path: Path
 ) -> None:
     with open_device(shop, tmp_path / "old") as device:
@@ -262,7 +264,7 @@ def test_time_of_a_row_of_a_copy_can_be_anything(
         assert device.recommend().personalised
 
 
-def test_cn_29_restricted_device_keeps_every_byte_and_lifting_drops_what_is_overdue_first(
+def test_cn_29_cr_23_restricted_device_keeps_every_byte_and_lifting_drops_what_is_overdue_first(
     shop: DemoShop, tmp_path: Path
 ) -> None:
     clock = [float(NOW)]
@@ -307,7 +309,7 @@ def test_time_that_ends_a_yes_takes_the_rows_after_its_grace(
         assert device.knows() == []
 
 
-def test_cn_18_refused_person_is_not_asked_again(shop: DemoShop, tmp_path: Path) -> None:
+def test_cn_18_cr_11_refused_person_is_not_asked_again(shop: DemoShop, tmp_path: Path) -> None:
     clock = [float(NOW)]
     with open_device(shop, tmp_path / "p", now=lambda: clock[0]) as device:
         book = device.consent
@@ -319,7 +321,7 @@ def test_cn_18_refused_person_is_not_asked_again(shop: DemoShop, tmp_path: Path)
         assert book.may_ask("recommend")  # type: ignore[union-attr]
 
 
-def test_withdrawal_of_five_thousand_rows_takes_less_than_a_second_disk_included(
+def test_cr_05_withdrawal_of_five_thousand_rows_takes_less_than_a_second_disk_included(
     shop: DemoShop, tmp_path: Path
 ) -> None:
     config = tmp_path / "privacy.toml"

@@ -171,7 +171,7 @@ def test_any_word_is_answered_or_refused(device: Device, word: str, reaction: st
         NAMES | st.sampled_from(("timestamp", "price_band")), SCALARS, max_size=3
     ),
 )
-def test_cn_27_any_correction_is_made_or_refused_and_lists_go_on(
+def test_cn_27_cr_23_any_correction_is_made_or_refused_and_lists_go_on(
     device: Device, at: int, far: int | None, values: dict[str, Any]
 ) -> None:
     rows = device.knows()
@@ -185,7 +185,7 @@ def test_cn_27_any_correction_is_made_or_refused_and_lists_go_on(
 
 @settings(max_examples=40)
 @given(content=COPIES)
-def test_cn_26_any_file_is_taken_in_or_refused_and_lists_go_on(
+def test_cn_26_cr_22_any_file_is_taken_in_or_refused_and_lists_go_on(
     device: Device, tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     file: Path = tmp_path_factory.getbasetemp() / "copy.json"

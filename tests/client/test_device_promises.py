@@ -120,7 +120,9 @@ def scores(device: Device) -> dict[str, float]:
     return {item.product_id: item.score for item in device.recommend(60)}
 
 
-def test_s65_forgetting_the_cited_cause_lowers_the_score(shop: DemoShop, tmp_path: Path) -> None:
+def test_s65_cr_24_forgetting_the_cited_cause_lowers_the_score(
+    shop: DemoShop, tmp_path: Path
+) -> None:
     draw = random.Random(65)  # noqa: S311 - which cases are tried, no secret
     fallen = tried = 0
     for number in range(6):
@@ -145,7 +147,7 @@ def test_s65_forgetting_the_cited_cause_lowers_the_score(shop: DemoShop, tmp_pat
     assert fallen >= 0.95 * tried
 
 
-def test_s65_no_reason_cites_a_closed_feature(device: Device) -> None:
+def test_s65_cr_24_no_reason_cites_a_closed_feature(device: Device) -> None:
     live(device)
     device.consent.grant("recommend", features=["tastes"])  # narrowed: purchases are shut
     for item in device.recommend(60):
@@ -168,7 +170,7 @@ def test_s58_planted_pattern_is_not_named(device: Device) -> None:
         assert not any(device.title(product) in item.reason.text for product in sensitive)
 
 
-def test_cn_12_what_is_never_to_be_kept_is_kept_by_no_way_in(
+def test_cn_12_cr_19_what_is_never_to_be_kept_is_kept_by_no_way_in(
     device: Device, tmp_path: Path
 ) -> None:
     catalog = device.catalog
@@ -202,7 +204,7 @@ def taken_in(device: Device, document: object, folder: Path) -> int:
     return device.take_in(file)
 
 
-def test_cn_27_correcting_the_cause_ranks_anew_and_takes_it_out_of_the_reasons(
+def test_cn_27_cr_23_correcting_the_cause_ranks_anew_and_takes_it_out_of_the_reasons(
     device: Device,
 ) -> None:
     live(device, "TEA-01", "BREAD-01")
@@ -301,7 +303,7 @@ def test_s79_without_a_valid_config_nothing_is_kept_and_the_list_is_for_all(
         assert device.knows() == []
 
 
-def test_cn_15_older_config_shuts_what_was_open(shop: DemoShop, tmp_path: Path) -> None:
+def test_cn_15_cr_38_older_config_shuts_what_was_open(shop: DemoShop, tmp_path: Path) -> None:
     newer = tmp_path / "newer.toml"
     newer.write_text(
         shop.config.read_text("utf-8").replace("revision = 1", "revision = 2"), "utf-8"
@@ -344,7 +346,7 @@ def test_s74_receipt_per_change_and_pseudonyms_that_differ_between_profiles(
     assert len(hashes) == 2
 
 
-def test_gpc_closes_every_purpose_that_leaves(device: Device) -> None:
+def test_s57_cr_17_gpc_closes_every_purpose_that_leaves(device: Device) -> None:
     device.consent.set_age_band("18_plus")
     device.consent.grant("training", features=["purchases"])
     device.consent.grant("metrics", features=["purchases"])

@@ -175,7 +175,7 @@ def test_time_is_kept_as_coarsely_as_the_group_asks() -> None:
     assert row_time(event, ["product_id"]) == 1_778_803_200.0
 
 
-def test_cn_12_an_excluded_value_is_found_though_the_group_does_not_list_its_field() -> None:
+def test_cn_12_cr_19_an_excluded_value_is_found_though_the_group_does_not_list_its_field() -> None:
     event = _event()
     assert is_excluded(event, ["category:Coffee"], ITEM)
     assert is_excluded(_event(category="Other"), ["category:Coffee"], ITEM)

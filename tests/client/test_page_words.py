@@ -168,7 +168,7 @@ def test_leaving_purpose_says_what_cannot_be_taken_back_and_its_bound(device: De
     assert "Made up, not trained" in text  # the statement of the model in use
 
 
-def test_cn_31_page_says_no_banned_words(device: Device) -> None:
+def test_cn_31_cr_26_page_says_no_banned_words(device: Device) -> None:
     said = Page(demonstration=True).shell([Profile("Phone", device)] * 3).decode()
     said += "".join(part(device, name) for name in PARTS) + words.ERASE_WARNING
     assert banned_words(text_of(said)) == []
@@ -201,13 +201,13 @@ def test_page_without_jinja_names_what_to_install(monkeypatch: pytest.MonkeyPatc
     render._templates.cache_clear()  # noqa: SLF001 - as in a process that begins
 
 
-def test_cn_28_erase_says_what_stays(device: Device) -> None:
+def test_cn_28_cr_23_erase_says_what_stays(device: Device) -> None:
     assert "Receipts of your choices stay" in words.ERASE_WARNING
     assert "counts of the rounds" in words.ERASE_WARNING
     assert words.ERASE_WARNING in part(device, "about")
 
 
-def test_everything_is_off_before_the_first_choice(tmp_path: Path) -> None:
+def test_cr_01_everything_is_off_before_the_first_choice(tmp_path: Path) -> None:
     with shop_device(tmp_path) as fresh:
         for choice in choices.choices(fresh.consent).purposes:
             for switch in choice.switches:

@@ -137,7 +137,7 @@ def test_the_person_may_lower_the_ceiling_within_a_run() -> None:
     assert isinstance(lower, BudgetExhaustedError)
 
 
-def test_pf_15_a_run_under_another_name_is_charged_in_full_and_stops_at_the_ceiling() -> None:
+def test_pf_15_cr_34_a_run_under_another_name_is_charged_in_full_and_stops_at_the_ceiling() -> None:
     life, ceiling = Life(), gaussian_epsilon(math.sqrt(3) * 0.5, 1e-5) * (1 + 1e-9)
     for number in range(3):
         renamed = replace(BLT, run=f"run {number}", epsilon_max=ceiling)

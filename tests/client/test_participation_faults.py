@@ -84,7 +84,7 @@ def test_pf_17_an_admission_does_not_outlast_what_another_process_joined(home: H
         assert one.joins(0, "autumn") == two.joins(0, "autumn") == 1
 
 
-def test_pf_42_every_older_copy_is_refused_by_every_call(home: Home) -> None:
+def test_pf_42_cr_33_every_older_copy_is_refused_by_every_call(home: Home) -> None:
     copies = []
     for number in (1, 11, 21):
         home.join(number)

@@ -41,7 +41,7 @@ def store(home: Home) -> Iterator[ParticipationStore]:
         yield store
 
 
-def test_pf_17_a_restart_takes_nothing_back(home: Home) -> None:
+def test_pf_17_cr_33_a_restart_takes_nothing_back(home: Home) -> None:
     home.join(1, 11, 21)
     with home.open() as store:
         assert store.joins(0, "autumn") == 3
@@ -122,7 +122,7 @@ def test_pf_42_a_higher_count_from_the_server_is_obeyed(store: ParticipationStor
     assert list(store.admit_many([0, 1], RULES, 1, known_joins={1: 4})) == [1]
 
 
-def test_pf_15_runs_of_one_life_share_one_ceiling(home: Home) -> None:
+def test_pf_15_cr_34_runs_of_one_life_share_one_ceiling(home: Home) -> None:
     def start_anew_without_end() -> None:
         for number in itertools.count(1):
             home.join(1, 11, rules=replace(RULES, run=f"run {number}", epsilon_max=3.0))

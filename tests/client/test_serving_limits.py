@@ -161,7 +161,7 @@ def test_strength_goes_smoothly_from_the_list_for_all_to_the_personal_one(world:
     items=st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=40),
     surface=st.sampled_from(sorted(SURFACES)),
 )
-def test_list_for_a_closed_gate_does_not_depend_on_the_person(
+def test_cr_25_list_for_a_closed_gate_does_not_depend_on_the_person(
     world: World, items: list[int], surface: str
 ) -> None:
     maker = ListMaker(world.bundles["mean-repeat"], world.catalog)

@@ -53,7 +53,7 @@ def mixed(world: World, person: int) -> list[Interaction]:
 
 
 @pytest.mark.parametrize("encoder", ["mean", "mean-repeat", "ridge", "none"])
-def test_s65_removing_the_cited_cause_lowers_the_score(world: World, encoder: str) -> None:
+def test_s65_cr_24_removing_the_cited_cause_lowers_the_score(world: World, encoder: str) -> None:
     plain = {"home": Surface(name="home")}
     maker = ListMaker(world.bundles[encoder], world.catalog, surfaces=plain)
     lowered, cases = 0, 0

@@ -19,14 +19,14 @@ def _row(seq: int, days: float) -> StoredRow:
     return StoredRow(seq=seq, feature="f", at=days * _DAY_S, values={})
 
 
-def test_a_row_leaves_when_its_days_are_over() -> None:
+def test_cr_20_a_row_leaves_when_its_days_are_over() -> None:
     rows = [_row(1, 0), _row(2, 1)]
     assert overdue(rows, now=30 * _DAY_S - 1, ttl_days=30, max_rows=10) == []
     assert overdue(rows, now=30 * _DAY_S, ttl_days=30, max_rows=10) == [1]
     assert overdue(rows, now=99 * _DAY_S, ttl_days=30, max_rows=10) == [1, 2]
 
 
-def test_the_oldest_rows_leave_first_whatever_their_order() -> None:
+def test_cr_20_the_oldest_rows_leave_first_whatever_their_order() -> None:
     rows = [_row(1, 3), _row(2, 1), _row(3, 2), _row(4, 1)]
     assert overdue(rows, now=4 * _DAY_S, ttl_days=30, max_rows=2) == [2, 4]
     assert overdue(rows, now=4 * _DAY_S, ttl_days=30, max_rows=4) == []

@@ -96,7 +96,9 @@ def _key_store(kind: str, folder: Path, ring: MemoryRing) -> KeyStore:
 
 
 @pytest.mark.parametrize("kind", ["os-keyring", "passphrase", "file"])
-def test_cn_28_no_key_left_on_the_device_opens_an_old_block(tmp_path: Path, kind: str) -> None:
+def test_cn_28_cr_23_no_key_left_on_the_device_opens_an_old_block(
+    tmp_path: Path, kind: str
+) -> None:
     ring, state, profile = MemoryRing(), tmp_path / "state", tmp_path / "profile"
     vault = Vault.open(state / "keys.vault", _key_store(kind, state, ring))
     vault.change({"note": "kept"}, new_keys=["purpose:recommend", "device-signing"])

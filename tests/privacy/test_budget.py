@@ -111,7 +111,7 @@ def test_an_interrupted_round_is_opened_again_without_a_second_charge(
             budget.open(1, charge())
 
 
-def test_pf_14_a_crash_between_intent_and_release_counts_as_spent(
+def test_pf_14_cr_34_a_crash_between_intent_and_release_counts_as_spent(
     tmp_path: Path, header: Header, charge: Build
 ) -> None:
     path = tmp_path / "ledger.jsonl"
@@ -135,7 +135,7 @@ def test_pf_14_a_crash_between_intent_and_release_counts_as_spent(
     assert spent >= epsilon_pld([charge()], 1e-5) - 1e-9 > 0.0
 
 
-def test_pf_15_two_runs_on_the_same_devices_compose(
+def test_pf_15_cr_34_two_runs_on_the_same_devices_compose(
     tmp_path: Path, lifetime: Header, charge: Build, anchors: AnchorBook
 ) -> None:
     runs = tmp_path / "runs"
@@ -193,7 +193,7 @@ def test_a_ledger_without_a_budget_of_a_lifetime_counts_where_it_lies(
     assert found == [charge()]
 
 
-def test_pf_15_a_deleted_ledger_stops_every_later_run(
+def test_pf_15_cr_34_a_deleted_ledger_stops_every_later_run(
     tmp_path: Path, lifetime: Header, charge: Build, anchors: AnchorBook
 ) -> None:
     path = run_folder(tmp_path / "runs", "spring", lifetime, [charge()], anchors)
@@ -204,7 +204,7 @@ def test_pf_15_a_deleted_ledger_stops_every_later_run(
     assert earlier_charges(tmp_path / "runs", "b" * 64, anchors=anchors) == []
 
 
-def test_pf_15_a_cut_ledger_stops_every_later_run(
+def test_pf_15_cr_34_a_cut_ledger_stops_every_later_run(
     tmp_path: Path, lifetime: Header, charge: Build, anchors: AnchorBook
 ) -> None:
     path = run_folder(tmp_path / "runs", "spring", lifetime, [charge()], anchors)

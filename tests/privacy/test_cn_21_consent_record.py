@@ -102,7 +102,7 @@ def _shacl(document: object) -> bool:
     return bool(conforms)
 
 
-def test_cn_21_a_generated_record_passes_both(document: dict[str, Any]) -> None:
+def test_cn_21_cr_14_a_generated_record_passes_both(document: dict[str, Any]) -> None:
     assert problems(document) == []
     jsonschema.Draft202012Validator.check_schema(record_schema())
     jsonschema.validate(document, record_schema())
@@ -133,7 +133,7 @@ def _without(document: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
     return changed
 
 
-def test_cn_21_without_any_mandatory_field_both_refuse_it(document: dict[str, Any]) -> None:
+def test_cn_21_cr_14_without_any_mandatory_field_both_refuse_it(document: dict[str, Any]) -> None:
     one = {**document, "dct:hasPart": document["dct:hasPart"][:1]}
     paths = list(_mandatory(one, record_schema(), ()))
     assert len(paths) > 60

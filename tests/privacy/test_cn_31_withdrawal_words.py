@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from homebody_privacy.withdrawal_words import after_withdrawal, banned_words, odds_in_100
 
 
-def test_cn_31_the_text_of_the_example() -> None:
+def test_cn_31_cr_26_the_text_of_the_example() -> None:
     assert after_withdrawal(
         "retrain_window", epsilon=0.962, delta=1e-7, retrain_every_days=180
     ) == (
@@ -24,7 +24,7 @@ def test_cn_31_the_text_of_the_example() -> None:
     )
 
 
-def test_cn_31_a_fresh_start_is_told_only_where_there_is_one() -> None:
+def test_cn_31_cr_26_a_fresh_start_is_told_only_where_there_is_one() -> None:
     stop = after_withdrawal("dp_only_stop_future", epsilon=1.0, delta=1e-7, retrain_every_days=180)
     never = after_withdrawal("retrain_window", epsilon=1.0, delta=1e-7, retrain_every_days=0)
     assert "afresh" not in stop
@@ -34,7 +34,7 @@ def test_cn_31_a_fresh_start_is_told_only_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize("epsilon", [None, math.inf, 8.0])
-def test_cn_31_with_a_failed_premise_no_number_is_printed(epsilon: float | None) -> None:
+def test_cn_31_cr_26_with_a_failed_premise_no_number_is_printed(epsilon: float | None) -> None:
     text = after_withdrawal("dp_only_stop_future", epsilon=epsilon, delta=1e-7)
     assert re.search(r"\d", text) is None
     assert "No figure can be given" in text
@@ -75,11 +75,11 @@ def test_an_epsilon_out_of_range_is_refused(bad: float) -> None:
         "with differential privacy, epsilon 1 and delta 1e-7, user level, in all runs",
     ],
 )
-def test_cn_31_each_banned_phrase_is_caught(phrase: str) -> None:
+def test_cn_31_cr_26_each_banned_phrase_is_caught(phrase: str) -> None:
     assert len(banned_words(phrase)) == 1
 
 
-def test_cn_31_honest_words_pass() -> None:
+def test_cn_31_cr_26_honest_words_pass() -> None:
     whole = (
         "Differentially private at user level, (ε = 1, δ = 1e-07), zero-out adjacency, over 20 "
         "rounds of one run."

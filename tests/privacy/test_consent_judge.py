@@ -122,7 +122,7 @@ def test_an_age_an_expiry_and_a_key_close_too() -> None:
     assert not is_old_enough("16_17", 17)
 
 
-def test_unknown_is_closed() -> None:
+def test_cr_04_unknown_is_closed() -> None:
     assert _code(OPEN, "advertising") == "unknown_purpose"
     assert _code(OPEN, "training", "location") == "unknown_feature"
     assert _code(OPEN, "training", "tastes") == "not_in_matrix"
@@ -147,7 +147,7 @@ def test_special_data_on_the_device_needs_an_explicit_yes() -> None:
     assert _code(replace(special, decisions=decisions), "recommend") == ""
 
 
-def test_any_exception_is_a_no() -> None:
+def test_cr_04_any_exception_is_a_no() -> None:
     broken: Any = {"training": object()}
     assert _code(replace(OPEN, decisions=broken)) == "internal_error"
 

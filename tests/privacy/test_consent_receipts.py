@@ -82,7 +82,7 @@ def test_a_receipt_is_read_back_as_it_was_written() -> None:
     assert ConsentReceipt.from_json(FIRST.to_json()) == FIRST
 
 
-def test_cn_22_a_flip_of_any_byte_is_found() -> None:
+def test_cn_22_cr_13_a_flip_of_any_byte_is_found() -> None:
     lines = _chain(2)
     for number, line in enumerate(lines):
         for place in range(len(line)):
@@ -96,7 +96,7 @@ def test_cn_22_a_flip_of_any_byte_is_found() -> None:
 
 @settings(max_examples=50)
 @given(data=st.data())
-def test_cn_22_swapped_dropped_and_repeated_lines_are_found(data: st.DataObject) -> None:
+def test_cn_22_cr_13_swapped_dropped_and_repeated_lines_are_found(data: st.DataObject) -> None:
     lines = _chain(5)
     order = data.draw(st.lists(st.integers(0, 4), max_size=6))
     picked = [lines[number] for number in order]
@@ -162,7 +162,7 @@ def test_an_end_no_chain_can_have_is_refused(end: tuple[int, str]) -> None:
         ChainEnd(*end)
 
 
-def test_a_commitment_depends_on_secret_count_and_head() -> None:
+def test_cr_16_a_commitment_depends_on_secret_count_and_head() -> None:
     told = {
         commitment(bytes(32), NO_CHAIN),
         commitment(bytes([1]) * 32, NO_CHAIN),

@@ -80,7 +80,7 @@ def test_pf_14_a_cut_ledger_of_a_lifetime_budget_is_refused(
         refused_everywhere(path, anchors, "entries at its end were removed")
 
 
-def test_pf_14_a_restored_older_copy_is_refused(
+def test_pf_14_cr_34_a_restored_older_copy_is_refused(
     tmp_path: Path, lifetime: Header, anchors: AnchorBook, charge: Build
 ) -> None:
     path, backup = tmp_path / "ledger.jsonl", tmp_path / "backup"

@@ -49,7 +49,7 @@ def test_a_config_in_order_loads_with_its_defaults(load: Load) -> None:
         ("[features.ratings]", '[features."Bad Name"]', "features.Bad Name"),
     ],
 )
-def test_a_broken_rule_is_refused_by_its_dotted_field(
+def test_cr_27_a_broken_rule_is_refused_by_its_dotted_field(
     load: Load, old: str, new: str, field: str
 ) -> None:
     with pytest.raises(InvalidFileError) as refusal:

@@ -182,7 +182,7 @@ FORGETTING = [
 
 
 @pytest.mark.parametrize("how", FORGETTING)
-def test_pf_15_a_budget_does_not_come_back(first: tuple[Path, Path], how: str) -> None:
+def test_pf_15_cr_34_a_budget_does_not_come_back(first: tuple[Path, Path], how: str) -> None:
     config, runs = first
     forget(runs / "first", how)
     with pytest.raises(IntegrityError) as refusal:
@@ -193,7 +193,7 @@ def test_pf_15_a_budget_does_not_come_back(first: tuple[Path, Path], how: str) -
     assert not (second / "ledger.jsonl").exists()  # nothing was charged, so nothing was released
 
 
-def test_pf_15_another_folder_of_runs_has_the_same_budget(
+def test_pf_15_cr_34_another_folder_of_runs_has_the_same_budget(
     first: tuple[Path, Path], tmp_path: Path
 ) -> None:
     config, _ = first

@@ -104,7 +104,7 @@ def test_events_from_elsewhere_re_rank_the_list_live(device: Device, shown: Watc
     assert "The list changed. First:" in (shown.page.locator("#said-0").text_content() or "")
 
 
-def test_cn_25_no_takes_as_many_clicks_as_yes_and_is_as_large(
+def test_cn_25_cr_12_no_takes_as_many_clicks_as_yes_and_is_as_large(
     device: Device, shown: Watched
 ) -> None:
     device.consent.set_age_band("18_plus")

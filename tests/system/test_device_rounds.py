@@ -128,7 +128,7 @@ def test_the_real_local_model_joins_a_round_and_learns_from_its_rows_alone(
     assert people.joins(3) == 1
 
 
-def test_cn_07_device_that_withdrew_declines_with_a_code_and_the_round_goes_on(
+def test_cn_07_cr_07_device_that_withdrew_declines_with_a_code_and_the_round_goes_on(
     village: Build,
 ) -> None:
     people, other = village("people"), village("other")
@@ -171,7 +171,7 @@ def test_device_that_is_not_ready_declines(village: Build, missing: str) -> None
 
 
 @pytest.mark.parametrize("change", ["withdrawn", "given again", "frozen", "erased", "signal"])
-def test_cn_01_what_is_taken_back_while_training_runs_does_not_leave(
+def test_cn_01_cr_06_what_is_taken_back_while_training_runs_does_not_leave(
     village: Build, change: str
 ) -> None:
     people = village(rounds=1)
@@ -210,7 +210,7 @@ class StopError(BaseException):
     """The process dies here."""
 
 
-def test_cn_14_join_counts_though_the_process_dies_before_it_is_handed_over(
+def test_cn_14_cr_33_join_counts_though_the_process_dies_before_it_is_handed_over(
     village: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     people = village(rounds=1)
@@ -262,7 +262,7 @@ def test_r14_lost_record_of_joins_takes_no_part(village: Build) -> None:
     assert any("devices.sqlite" in problem for problem in told)
 
 
-def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts(
+def test_cn_08_cr_21_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts(
     village: Build, make_world: Builder
 ) -> None:
     people = village("people", metrics=(QUALITY,), rounds=2)
@@ -288,7 +288,7 @@ def test_cn_08_figures_leave_under_their_own_switch_and_are_those_of_plain_hosts
     assert {entry.purpose for entry in of_rounds(shut.devices[3])} == {"training"}
 
 
-def test_cn_08_cn_30_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
+def test_cn_08_cn_30_cr_21_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
     village: Build, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     people = village(rounds=2)

@@ -102,7 +102,7 @@ def test_statistics_with_devices_of_people_are_those_of_plain_hosts_bit_for_bit(
         assert not any(word.encode() in device.egress.path.read_bytes() for word in PLANTED)
 
 
-def test_cn_07_a_device_that_withdrew_between_two_statistics_declines_the_second(
+def test_cn_07_cr_07_a_device_that_withdrew_between_two_statistics_declines_the_second(
     village: Build,
 ) -> None:
     people = real(village("people", **ALONE))
