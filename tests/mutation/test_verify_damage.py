@@ -1,5 +1,7 @@
 """No damage at a random place makes verify stumble, or believe what was changed."""
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -14,6 +16,8 @@ from homebody_server.evidence.facts import read_run_facts
 from homebody_server.evidence.verify import verify_run
 from homebody_server.evidence.verify_ledger import operator_line
 
+from .edits_ledger import Lines, resigned
+from .mutants import edited_json
 from .world import World
 
 _FILES = (
@@ -111,3 +115,69 @@ def test_cr_39_no_damage_makes_verify_stumble_or_believe(
 @settings(_settings, max_examples=2000)
 def test_cr_39_no_damage_of_two_thousand_does(shaken: World, data: st.DataObject) -> None:
     _fuzz(shaken, data)
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**52), 2**52),
+    st.floats(-1e6, 1e6),
+    st.sampled_from(["", "x", "0" * 64, [], {}, [[]], [{}], {"kind": "x"}, 1e308, -1, 0]),
+)
+
+
+def _replace(value: Any, data: st.DataObject) -> None:  # noqa: ANN401 - JSON values
+    """Put something else somewhere into a JSON value: deep or not, of another type or not."""
+    while True:
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        key = data.draw(st.sampled_from(keys))
+        inner = value[key]
+        if isinstance(inner, (dict, list)) and inner and data.draw(st.booleans()):
+            value = inner
+            continue
+        value[key] = data.draw(_VALUES)
+        return
+
+
+def _no_traceback(world: World) -> None:
+    with suppress(HomebodyError):
+        assert verify_run(world.run, world.keys, world.now).exit_code in {0, 2, 10, 11, 14}
+
+
+def _strange(world: World, data: st.DataObject) -> None:
+    names = ("ledger.jsonl", "checkpoint", "run.json", "report.json", "egress.jsonl")
+    before = {name: (world.run / name).read_bytes() for name in names}
+    try:
+        which = data.draw(st.sampled_from(["ledger", "run.json", "report.json", "egress.jsonl"]))
+        if which == "ledger":
+
+            def change(lines: Lines) -> Lines:
+                entry = data.draw(st.sampled_from(lines))["entry"]
+                _replace(entry, data)
+                return lines
+
+            resigned(world, change, witness=True)
+        elif which == "egress.jsonl":
+            lines = [json.loads(line) for line in before[which].splitlines()]
+            _replace(data.draw(st.sampled_from(lines)), data)
+            text = "".join(f"{json.dumps(line)}\n" for line in lines)
+            (world.run / which).write_text(text, "utf-8")
+        else:
+            edited_json(world.run / which, lambda value: _replace(value, data))
+        _no_traceback(world)
+    finally:
+        for name, content in before.items():
+            (world.run / name).write_bytes(content)
+
+
+@given(data=st.data())
+@settings(_settings, max_examples=30)
+def test_cr_39_no_strange_value_makes_verify_stumble(shaken: World, data: st.DataObject) -> None:
+    _strange(shaken, data)
+
+
+@pytest.mark.slow
+@given(data=st.data())
+@settings(_settings, max_examples=2000)
+def test_cr_39_none_of_two_thousand_strange_values_does(shaken: World, data: st.DataObject) -> None:
+    _strange(shaken, data)

@@ -13,21 +13,20 @@ from typing import Any, Final
 
 import tomli_w
 
+from homebody import cli
 from homebody_privacy.approval.app_digest import installed_app
-from homebody_privacy.approval.approvals_file import read_approvals, to_values, write_approvals
+from homebody_privacy.approval.approvals_file import write_approvals
 from homebody_privacy.approval.reviewers import ReviewerKeys, encode_key, reviewer_lines
 from homebody_privacy.approval.statement import Approval, sign
-from homebody_privacy.checkpoint import CHECKPOINT_NAME, ledger_key, ledger_public
+from homebody_privacy.checkpoint import ledger_key, ledger_public
 from homebody_privacy.config import PrivacyConfig
-from homebody_privacy.note import cosign_note
 from homebody_privacy.policy.check import PolicyRules
 from homebody_privacy.signing import SigningKey
 from homebody_server.evidence.case import open_case
 from homebody_server.evidence.pack import write_pack
 from homebody_server.evidence.sources import read_run
 from homebody_simulation.request import Request
-from homebody_simulation.setup import prepare
-from homebody_simulation.simulate import Silent, carry_out
+from homebody_simulation.simulate import simulate
 
 SAMPLE: Final = Path(__file__).parents[2] / "docs" / "examples" / "compliance"
 DPO: Final = "dpo@example.org"
@@ -189,20 +188,13 @@ def _train(world: World) -> None:
         threads=1,
         name="autumn",
         runs=world.root / "runs",
+        policy=world.policy,
+        reviewers=world.reviewers,
     )
-    prepared = prepare(request)
-    approvals = to_values(read_approvals(world.approvals))
-    described = prepared.folder.read_json("run.json")
-    policy = {
-        "name": "Example Grocer baseline 3",
-        "sha256": PolicyRules.load(world.policy).digest(),
-    }
-    prepared.folder.write_json("run.json", {**described, "approvals": approvals, "policy": policy})
-    (world.run / "policy.toml").write_bytes(world.policy.read_bytes())
-    carry_out(prepared, Silent())
+    simulate(request)
 
 
 def _cosign(world: World) -> None:
-    path = world.run / CHECKPOINT_NAME
-    note = cosign_note(path.read_text("utf-8"), WITNESS, world.signers[WITNESS], world.now)
-    path.write_text(note, "utf-8")
+    secret = world.root / "witness.key"
+    world.signers[WITNESS].save(secret)
+    assert cli.run(["cosign", str(world.run), "--key", str(secret), "--as", WITNESS]) == 0

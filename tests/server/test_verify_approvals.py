@@ -142,6 +142,12 @@ def test_the_ledger_names_who_signed_and_nobody_else(config: PrivacyConfig) -> N
     assert why in wrong(said(more))
 
 
+def test_who_signed_again_later_was_entered_again(config: PrivacyConfig) -> None:
+    earlier = entered(config, DPO)
+    facts = facts_of(config, both(config), earlier, entered(config, DPO, SECURITY))
+    assert wrong(said(facts)) == []
+
+
 def test_of_several_apps_the_approved_one_counts(config: PrivacyConfig) -> None:
     other = approval(config, DPO, app=OTHER)
     facts = facts_of(

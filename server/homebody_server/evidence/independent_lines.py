@@ -46,6 +46,11 @@ class RawLedger:
         """Return the entries of one kind, each with its index from 0."""
         return [(i, one) for i, one in enumerate(self.entries) if one["kind"] == kind]
 
+    def rounds_of(self, kind: str) -> set[int]:
+        """Return the rounds of the entries of one kind; a round that is no number is none."""
+        found = [one.get("round") for _, one in self.of_kind(kind)]
+        return {number for number in found if type(number) is int}
+
     @property
     def charges(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Everything charged, by name, in order; what earlier runs carried in comes first."""

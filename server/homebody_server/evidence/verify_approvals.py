@@ -45,7 +45,8 @@ def check_approvals(
     app = str(entry.get("app"))
     lines += [wrong(f"an approval is not what was signed: {why}") for why in state.broken]
     lines.append(_quorum(facts.config, app, state))
-    for one in entries:
+    # Who signed again in the middle of a run was entered again: the last of each counts.
+    for one in {(str(one.get("app")), str(one.get("policy"))): one for one in entries}.values():
         lines += _as_entered(facts.envelopes, one)
     lines += _policy(facts, entry, state)
     lines += _waivers(facts, state)

@@ -105,9 +105,12 @@ def _constants(facts: RunFacts, config: PrivacyConfig) -> Iterator[Line]:
 def _voids(config: PrivacyConfig, ledger: RawLedger) -> Iterator[Line]:
     """Say which rounds released nothing, and that none was released under the goal."""
     goal, voids = config.aggregation.report_goal, ledger.of_kind("void")
-    released = {one.get("round") for _, one in ledger.of_kind("release")}
+    released = ledger.rounds_of("release")
     for _, one in voids:
         number, reason = one.get("round"), one.get("reason")
+        if type(number) is not int:
+            yield wrong("a round of no number was void")
+            return
         if number in released:
             yield wrong(f"round {number} was void and is released all the same")
             return

@@ -61,7 +61,7 @@ def _uncharged(
     config: PrivacyConfig, ledger: RawLedger, lines: list[Mapping[str, Any]]
 ) -> Iterator[Line]:
     """Yield lines that nothing was charged for, or that left for no purpose that may leave."""
-    opened = {one.get("round") for _, one in ledger.of_kind("intent")}
+    opened = ledger.rounds_of("intent")
     bought = {str(one.get("name")) for _, one in ledger.of_kind("purchase")}
     paid = {name for name in bought if name.partition("/")[0] not in _PAYS_FOR_NO_LINE}
     for number, line in enumerate(lines, start=1):
@@ -78,7 +78,7 @@ def _uncharged(
 
 def _untold(ledger: RawLedger, told: set[str | None]) -> Iterator[Line]:
     """Yield what was charged and left no line."""
-    rounds = {f"round/{one.get('round')}" for _, one in ledger.of_kind("intent")}
+    rounds = {f"round/{number}" for number in ledger.rounds_of("intent")}
     bought = {str(one.get("name")) for _, one in ledger.of_kind("purchase")}
     paid = {name for name in bought if name.partition("/")[0] not in _PAYS_FOR_NO_LINE}
     for name in sorted((rounds | paid) - told):
