@@ -138,6 +138,15 @@ def packed(run: Path, folder: Path, keys: ReviewerKeys | None = None, *, now: in
     return folder
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file of a pack by its path."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
 def edit_run(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change ``run.json``."""
     path = run / "run.json"
