@@ -161,7 +161,7 @@ def test_cr_39_a_ledger_edited_between_two_starts_stops_the_run(make_world: Buil
         world.run(cut_in_round(2, world.honest))
     file = world.folder.ledger_file
     whole = file.read_bytes()
-    file.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    file.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))  # one round's release is gone
     with pytest.raises(IntegrityError, match="entries were removed") as refusal:
         world.run()
     assert refusal.value.exit_code == 14
