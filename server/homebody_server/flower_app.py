@@ -7,6 +7,7 @@ its own command line, so the outcome is a file.
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def run_rounds(
             enter_opening(ledger, folder, spec)
             spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
             spending.catch_up(folder.load_state())
-            stack.callback(spending.sign)
+            stack.push(partial(_sign_at_the_end, spending))
         spending.catch_up_statistics(StatisticFiles(folder).released())
         state = folder.load_state()
         begun = not spec.statistics or state.next_round > 1
@@ -119,6 +120,12 @@ def run_rounds(
                 secure_gatherer(grid, folder, spec, aggregator, pace, deployed)
             )
         return _train(gatherer, folder, spec, spending, observe, stages or Stages(), permit)
+
+
+def _sign_at_the_end(spending: Charged, kind: type[BaseException] | None, *_: object) -> None:
+    """Sign where the ledger stands once the rounds are over or were refused, not after a crash."""
+    if kind is None or issubclass(kind, HomebodyError):
+        spending.sign()
 
 
 def _train(
