@@ -1,5 +1,7 @@
 """Reviewers' files, files of approvals, and the one digest of the app."""
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -119,3 +121,14 @@ def test_a_file_that_is_no_wheel_is_refused(tmp_path: Path, content: bytes) -> N
         wheel_app(file)
     with pytest.raises(InvalidFileError, match="cannot be read"):
         wheel_app(tmp_path / "none.whl")
+
+
+@pytest.mark.slow
+def test_a_wheel_that_is_built_has_the_digest_of_this_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
+    done = subprocess.run([*build, str(_ROOT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    assert wheel_app(wheel) == tree_app(tmp_path / "site") == installed_app()
