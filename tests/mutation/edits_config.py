@@ -27,7 +27,6 @@ _BROKEN: Final[dict[str, Callable[[str], str]]] = {
     "a word for another": lambda t: t.replace('accountant = "pld"', 'accountant = "gdp"', 1),
     "negative": lambda t: t.replace("epsilon_max = 2.5", "epsilon_max = -2.5", 1),
     "cap below the cohort": lambda t: t.replace("cohort_cap = 150", "cohort_cap = 50", 1),
-    "goal above the cohort": lambda t: t.replace("report_goal = 100", "report_goal = 101", 1),
 }
 
 _AGAINST_RULES: Final[dict[str, tuple[tuple[str, ...], object]]] = {
@@ -70,6 +69,11 @@ _AGAINST_RULES: Final[dict[str, tuple[tuple[str, ...], object]]] = {
     "APP-001": (("approval", "required"), 1),
 }
 
+_INFEASIBLE: Final[dict[str, tuple[tuple[str, ...], object]]] = {
+    "AGG-003": (("aggregation", "report_goal"), 101),
+    "AGG-004": (("dp", "rounds"), 4),
+}
+
 _POLICY_BROKEN: Final[dict[str, Callable[[str], str]]] = {
     "misspelt key": lambda t: t.replace("value =", "valu =", 1),
     "unknown operator": lambda t: t.replace('op = "<="', 'op = "~"', 1),
@@ -99,6 +103,8 @@ def mutants() -> Iterator[Mutant]:
     yield from _texts("config breaks its schema", _BROKEN, "check", 2)
     for name, (path, value) in _AGAINST_RULES.items():
         yield Mutant("config breaks a rule", name, "check", (10,), setting(path, value))
+    for name, (path, value) in _INFEASIBLE.items():
+        yield Mutant("config nobody can carry out", name, "check", (12,), setting(path, value))
     for path in leaves(small_config()):
         name = ".".join(path)
         new = other(at(small_config(), path), rng("config", name))
