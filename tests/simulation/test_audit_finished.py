@@ -62,6 +62,7 @@ def test_the_runs_report_shows_the_audit_and_its_figure(run: SimulatedRun) -> No
     assert json.loads((run.folder / "audit.json").read_text("utf-8"))["schema"] == "audit/1"
 
 
+@pytest.mark.slow
 def test_an_audit_spends_nothing_of_a_lifetime(
     write_config: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

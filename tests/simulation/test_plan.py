@@ -139,6 +139,7 @@ def test_the_error_of_running_sums_is_that_of_the_strategy(plans: dict[str, Plan
         noise_error([], 6)
 
 
+@pytest.mark.slow
 def test_more_epsilon_is_more_signal_and_the_option_named_is_enough(bare: Path) -> None:
     poor = plan_of(bare, epsilon=0.3, rounds=2)
     rich = plan_of(bare, epsilon=8.0, rounds=2)

@@ -120,7 +120,8 @@ def test_a_run_that_ended_can_be_asked_for_again(whole: SimulatedRun) -> None:
     assert again.to_dict()["run"] == "whole"
 
 
-@pytest.mark.parametrize("mechanism", ["blt", pytest.param("gaussian", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ["blt", "gaussian"])
 def test_complete_journey_killed_at_a_random_moment_has_the_same_epsilon_and_model(
     tmp_path: Path, environ: dict[str, str], mechanism: str
 ) -> None:

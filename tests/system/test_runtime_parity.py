@@ -41,7 +41,7 @@ def parameters(run: SimulatedRun) -> npt.NDArray[np.float32]:
     return RunFolder(run.folder).load_state().parameters
 
 
-@pytest.fixture(params=["gaussian", "blt with a figure"])
+@pytest.fixture(params=[pytest.param("gaussian", marks=pytest.mark.slow), "blt with a figure"])
 def config(request: pytest.FixtureRequest, write_config: Callable[..., Path]) -> Path:
     """Return a config of each mechanism; the second has devices answer a question too."""
     if request.param == "gaussian":
