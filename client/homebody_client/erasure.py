@@ -7,6 +7,7 @@ from typing import Final
 
 from homebody_client.consent.book import ConsentBook
 from homebody_client.consent.receipt_file import ReceiptFile
+from homebody_client.consent.state import COMMITMENT
 from homebody_client.keystores import KeyStore, forget_keys
 from homebody_client.owner import OWNER, PSEUDONYM
 from homebody_client.parts import DEDUPE, Parts
@@ -68,5 +69,7 @@ def begin_anew(parts: Parts, keys: KeyStore | None) -> None:
 
 
 def _forget_person(vault: Vault) -> None:
-    """Forget who it was; tags of events that an old copy holds can be tried by nobody any more."""
-    vault.change({OWNER: None, STRENGTH: None}, drop_keys=(PSEUDONYM,), new_keys=(DEDUPE,))
+    """Forget who it was: what old copies of the store or a server's proofs hold is of nobody."""
+    vault.change(
+        {OWNER: None, STRENGTH: None}, drop_keys=(PSEUDONYM, COMMITMENT), new_keys=(DEDUPE,)
+    )

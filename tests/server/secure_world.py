@@ -59,6 +59,7 @@ class Node:
     devices: list[int]
     now: Callable[[], float]
     consent_tag: str = ""
+    consent_proof: str = ""
     shut: bool = False
     lie: int | None = None
     run: Announcement | None = None
@@ -210,6 +211,7 @@ class Node:
             node_id=self.identity.node_id,
             recipient_key_id=key_id(recipient),
             consent_tag=self.consent_tag,
+            consent_receipt_sha256=self.consent_proof,
         )
         return seal(up, body, recipient=recipient, signer=self.identity.signing)
 

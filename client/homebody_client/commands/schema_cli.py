@@ -56,6 +56,14 @@ def consent_record() -> None:
     typer.echo(json.dumps(record_schema(), ensure_ascii=False, indent=2))
 
 
+@schema.command("device-export")
+def device_export() -> None:
+    """Print the JSON Schema (2020-12) of what homebody device export writes."""
+    from homebody_client.export_schema import export_schema
+
+    typer.echo(json.dumps(export_schema(), ensure_ascii=False, indent=2))
+
+
 @schema.command("privacy")
 def privacy() -> None:
     """Print the JSON Schema (2020-12) of privacy.toml, for editors."""

@@ -153,6 +153,7 @@ class Gates:
 
         Raises:
             ConsentMissingError: If no feature group is open for it.
+            IntegrityError: If the store cannot be read.
         """
         with self.book.lock:
             return self._ticket(purpose, self._opened(purpose, None), "", 0)
@@ -280,13 +281,17 @@ class Gates:
             deliver(payload)
 
     def _opened(self, purpose: str, features: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the wanted groups that a purpose may use now, or refuse if there is none."""
+        """Return the wanted groups that a purpose may use now, or refuse if there is none.
+
+        Where the store cannot be read nothing goes on: an answer made of no rows would be one, too.
+        """
         terms = self.book.terms
         wanted = (tuple(terms.groups) if terms else ()) if features is None else features
         reasons = {feature: self.book.why(purpose, feature) for feature in wanted}
         opened = tuple(sorted(f for f, reason in reasons.items() if reason is None))
         if not opened:
             raise refusal(_most_telling(list(reasons.values()), self._why_all(purpose)))
+        self._store()
         return opened
 
     def _collecting(self) -> frozenset[str]:

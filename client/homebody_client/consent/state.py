@@ -16,6 +16,8 @@ from homebody_privacy.receipts import NO_CHAIN, ChainEnd, ConsentReceipt
 
 VALUE: Final = "consent"
 """Name of the value in the vault."""
+COMMITMENT: Final = "receipts-commitment"
+"""Name, in the vault, of the secret under what a server may keep as proof."""
 
 _SCHEMA: Final = 1
 

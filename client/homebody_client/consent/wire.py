@@ -16,8 +16,8 @@ from homebody_privacy.signing import SigningKey, verify_ed25519
 
 from .book import ConsentBook
 from .keeper import refusal
+from .state import COMMITMENT
 
-_COMMITMENT: Final = "receipts-commitment"
 _LABEL: Final = b"homebody/leave/v1\0"
 
 
@@ -120,14 +120,14 @@ class ConsentOnTheWire:
         with self._book.lock:
             keeper = self._book.keeper
             vault = keeper.journal.vault
-            if vault.key(_COMMITMENT) is None:
-                vault.change(new_keys=[_COMMITMENT])
-            return commitment(vault.key(_COMMITMENT) or b"", keeper.state.end)
+            if vault.key(COMMITMENT) is None:
+                vault.change(new_keys=[COMMITMENT])
+            return commitment(vault.key(COMMITMENT) or b"", keeper.state.end)
 
     def unlink(self) -> None:
         """Destroy the secret of the commitment: what a server kept belongs to nobody then."""
         with self._book.lock:
-            self._book.keeper.journal.vault.change(drop_keys=[_COMMITMENT])
+            self._book.keeper.journal.vault.change(drop_keys=[COMMITMENT])
 
 
 def _told(purpose: str, tag: str) -> dict[str, object]:

@@ -35,13 +35,15 @@ class PersonWorker:
         return [self._number]
 
     def consent(self, purpose: str) -> Consent:
-        """Return the tag of the present decision and what proves the receipts.
+        """Return the tag of the present decision, and what proves the receipts if it may be kept.
 
         Raises:
             ConsentMissingError: If the purpose is shut.
         """
-        wire = ConsentOnTheWire(self._participant().gates.book)
-        return Consent(tag=wire.tag(purpose), receipt_sha256=wire.commitment())
+        participant = self._participant()
+        wire = ConsentOnTheWire(participant.gates.book)
+        proof = participant.config.consent.server_copy == "commitment"
+        return Consent(tag=wire.tag(purpose), receipt_sha256=wire.commitment() if proof else "")
 
     def ready(self) -> None:
         """Refuse while the machine is in use, on battery or on a metered network.

@@ -23,6 +23,7 @@ from homebody_privacy.replay import ReplayCache
 from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution
 from homebody_server.replies import asking_record
+from homebody_server.secure.copies import ConsentCopies
 from homebody_server.secure.enrolment import Enroller, Roll
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.pace import Pace
@@ -121,6 +122,7 @@ class Secure:
         deadline_s: Seconds of a session, and of the enrolment.
         pace: Time and patience.
         deployed: Of a fleet; None in a simulation.
+        copies: Proofs of consent that the server keeps; None where it keeps none.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Secure:
         deadline_s: float,
         pace: Pace,
         deployed: Deployed | None = None,
+        copies: ConsentCopies | None = None,
     ) -> None:
         """Ask nobody yet."""
         self.grid = grid
@@ -147,6 +150,7 @@ class Secure:
         self._deadline_s = deadline_s
         self._pace = pace
         self._deployed = deployed
+        self._copies = copies
         self._kept: dict[bytes, list[int]] = {}
         self._roll = Roll(members={}, hosts=Hosts.of({}))
 
@@ -230,6 +234,7 @@ class Secure:
             key=RecipientKey.generate(),
             signing=self._home.signing,
             replays=self._replays,
+            copies=self._copies,
         )
 
     def _task(self, asked: Sequence[Message], length: int) -> tuple[Task, int]:

@@ -1,8 +1,8 @@
 """Open the secure gatherer of a run from its folder."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
 
 from flwr.serverapp import Grid
 
@@ -11,11 +11,15 @@ from homebody_privacy.replay import ReplayCache
 from homebody_privacy.stream import derive_key
 from homebody_server.run_folder import RunFolder
 from homebody_server.run_spec import RunSpec
+from homebody_server.secure.copies import ConsentCopies
 from homebody_server.secure.gatherer import Deployed, RunFacts, Secure
 from homebody_server.secure.home import AggregatorHome
 from homebody_server.secure.pace import Pace
 from homebody_server.secure.serials import Serials
 from homebody_server.secure.session import Bounds
+
+COPIES: Final = "consent.db"
+"""File of a fleet's folder: ``ConsentCopies``."""
 
 
 @contextmanager
@@ -50,7 +54,12 @@ def secure_gatherer(
     bounds = Bounds(
         max_corrupt=spec.max_corrupt, max_dropout=spec.max_dropout, least=spec.min_nodes
     )
-    with ReplayCache(folder.replay_file, derive_key(key, "replays")) as replays:
+    with ExitStack() as stack:
+        replays = ReplayCache(folder.replay_file, derive_key(key, "replays"))
+        stack.enter_context(replays)
+        copies = _copies(deployed)
+        if copies is not None:
+            stack.enter_context(copies)
         yield Secure(
             grid,
             home,
@@ -61,7 +70,20 @@ def secure_gatherer(
             deadline_s=spec.deadline_s,
             pace=pace or Pace(),
             deployed=deployed,
+            copies=copies,
         )
+
+
+def _copies(deployed: Deployed | None) -> ConsentCopies | None:
+    """Return the fleet's proofs of consent, without those that are too old; None without any."""
+    if deployed is None:
+        return None
+    consent = deployed.permit.config().consent
+    if consent.server_copy == "none":
+        return None
+    copies = ConsentCopies(deployed.permit.fleet / COPIES)
+    copies.forget_before(consent.receipts_years, now=deployed.permit.clock())
+    return copies
 
 
 def _told(deployed: Deployed | None) -> dict[str, Any]:

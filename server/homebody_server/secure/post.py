@@ -21,6 +21,7 @@ from homebody_privacy.legs import Decline, Step
 from homebody_privacy.replay import ReplayCache
 from homebody_privacy.sealing import open_sealed, read_context, seal
 from homebody_privacy.signing import SigningKey, key_id
+from homebody_server.secure.copies import ConsentCopies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class PostBox:
         key: What replies are sealed to; made for this session. Secret.
         signing: The server app's identity. Secret.
         replays: Which replies were taken.
+        copies: Proofs of consent that the server keeps; None where it keeps none.
         declined: Codes that nodes declined with.
     """
 
@@ -112,6 +114,7 @@ class PostBox:
     key: RecipientKey
     signing: SigningKey = field(repr=False)
     replays: ReplayCache = field(repr=False)
+    copies: ConsentCopies | None = field(repr=False, default=None)
     declined: set[str] = field(init=False, default_factory=set)
     _consent: dict[bytes, tuple[str, str]] = field(init=False, repr=False, default_factory=dict)
 
@@ -153,7 +156,10 @@ class PostBox:
                 self.declined.add(Decline.from_bytes(body).code)
             return None
         said = read_context(envelope)
-        self._consent[member.node_id] = (said.consent_tag, said.consent_receipt_sha256)
+        told = (said.consent_tag, said.consent_receipt_sha256)
+        if self.copies is not None and all(told) and member.node_id not in self._consent:
+            self.copies.keep(*told, now=now)
+        self._consent[member.node_id] = told
         return body
 
 
