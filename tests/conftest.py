@@ -53,6 +53,7 @@ def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteConfig:
             own = {"max_rounds_per_device": min(4, -(-rounds // apart)), **own}
         assert own.keys() <= values["dp"].keys(), f"privacy.toml lacks {own.keys()}"
         values["dp"] |= own
+        values["release"]["min_k"] = 1  # test populations are small
         _merge(values, tomllib.loads(f"[dp]\n{more}"))
         _say_the_rest(values)
         file = tmp_path_factory.mktemp("config") / "privacy.toml"

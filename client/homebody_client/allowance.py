@@ -53,7 +53,12 @@ def metric_allowance(config: PrivacyConfig, run: str, name: str, metric: Metric)
     """Return what the config allows for one metric of a run: each release is a round of its own.
 
     Where statistics come before the rounds, one may be about the model they lead to.
+
+    Raises:
+        PolicyViolationError: If all there are would be fewer people than a figure may be about.
     """
+    if config.activity.population < config.release.min_k:
+        raise PolicyViolationError("a figure would be about fewer people than release.min_k")
     dp = config.dp
     loss = GaussianReleases(noise_multiplier=metric.noise_multiplier).squared_loss ** 0.5
     return Allowance(

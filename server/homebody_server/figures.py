@@ -1,7 +1,9 @@
 """Ask every device for one short vector, and release the sum with noise: a figure about people.
 
 The charge is in the ledger before anybody is asked. Weights are uniform and the denominator is the
-number of devices, a constant; who does not answer counts as zero.
+number of devices, a constant; who does not answer counts as zero. About fewer people than its plan
+allows nothing is released, whatever it cost: of so few nobody is even asked, and where fewer answer
+their sum is dropped before it has noise.
 """
 
 from collections.abc import Iterable
@@ -22,6 +24,9 @@ from homebody_server.hosts import Hosts
 from homebody_server.release import Contribution
 from homebody_server.replies import Replies
 from homebody_server.run_spec import MetricPlan
+
+BELOW_MIN_K: Final = "below-min-k"
+"""Why nothing was released: code of the ledger."""
 
 _AT_ONCE: Final = 1 << 16  # devices of one message, so that none grows with the population
 
@@ -48,12 +53,14 @@ class FigureRound:
     _asked: dict[tuple[int, str], int] = field(init=False, repr=False, default_factory=dict)
 
     def questions(self, arrays: ArrayRecord) -> list[Message]:
-        """Return the messages that ask everybody.
+        """Return the messages that ask everybody; none where everybody is too few.
 
         Args:
             arrays: The model as released.
         """
-        asks = []
+        asks: list[Message] = []
+        if len(self.hosts) < self.plan.min_k:
+            return asks
         for node, devices in self.hosts.by_node(self.hosts.devices).items():
             for start in range(0, len(devices), _AT_ONCE):
                 some = tuple(devices[start : start + _AT_ONCE].tolist())
@@ -83,8 +90,8 @@ class FigureRound:
             group_id=group,
         )
 
-    def release(self, replies: Iterable[Message], stream: NoiseStream) -> dict[str, float]:
-        """Return the figures with noise, by name. Public.
+    def release(self, replies: Iterable[Message], stream: NoiseStream) -> dict[str, float] | None:
+        """Return the figures with noise, by name; None where too few answered. Public.
 
         Args:
             replies: What came; malformed or larger than its devices can be, it counts as zero.
@@ -98,17 +105,23 @@ class FigureRound:
 
     def release_sum(
         self, contributions: Iterable[Contribution], stream: NoiseStream
-    ) -> dict[str, float]:
-        """Return the figures with noise, by name. Public.
+    ) -> dict[str, float] | None:
+        """Return the figures with noise, by name; None where too few answered. Public.
+
+        What a device answers does not change whether it counts: a figure is suppressed for how many
+        answered, never for what. Without secure aggregation the operator sees that number anyway.
 
         Args:
             contributions: Integers of the plan's ``length`` each; larger than their devices can
                 be, they count as zero.
             stream: Keystream of this release alone. Secret.
         """
-        total = np.zeros(self.plan.length, np.int64)
+        total, answered = np.zeros(self.plan.length, np.int64), 0
         for contribution in contributions:
             total += self._bounded(contribution)
+            answered += contribution.devices
+        if answered < self.plan.min_k:
+            return None
         mechanism = GaussianMechanism(FIGURES, self.plan.noise_multiplier)
         noised = total + mechanism.noise(total.size, stream)
         return means(self.plan.name, FIGURES.decode(noised), len(self.hosts))

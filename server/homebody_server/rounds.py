@@ -15,6 +15,7 @@ from flwr.app import ConfigRecord, Message
 
 from homebody_privacy.errors import RoundVoidError
 from homebody_privacy.ledger_record import INTERRUPTED
+from homebody_server.figures import BELOW_MIN_K
 from homebody_server.gathering import Gatherer
 from homebody_server.release import Releaser
 from homebody_server.run_folder import TrainState
@@ -179,4 +180,7 @@ class _Figures:
                 self.spending.unanswered(number, plan, str(error.reason))
                 continue
             released = self.strategy.release_figure(number, contributions)
-            self.spending.answer(number, plan, released)
+            if released is None:
+                self.spending.unanswered(number, plan, BELOW_MIN_K)
+            else:
+                self.spending.answer(number, plan, released)

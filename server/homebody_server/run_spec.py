@@ -42,12 +42,19 @@ class MetricPlan:
         noise_multiplier: Noise on its sum over all devices.
         releases: How often in the run.
         purpose: The switch it is sent under.
+        min_k: People without whom it is not released; 1 in runs of before there was a least.
     """
 
     name: str
     noise_multiplier: float
     releases: int
     purpose: str = "metrics"
+    min_k: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a figure about nobody."""
+        if self.min_k < 1:
+            raise ValueError("min_k must be at least 1")
 
     @property
     def length(self) -> int:

@@ -201,22 +201,25 @@ class HomebodyStrategy(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> list[Message]:
-        """Ask every device for the figure chosen by ``ask``; nobody if none was."""
+        """Ask every device for the figure chosen by ``ask``; nobody if none was, or of too few."""
         del server_round, config, grid
         return [] if self._figure is None else self._figure.questions(arrays)
 
     def aggregate_evaluate(
         self, server_round: int, replies: Iterable[Message]
     ) -> MetricRecord | None:
-        """Release the figure that was asked for, with noise; None if none was."""
+        """Release the figure that was asked for, with noise; None if none was, or of too few."""
         if self._figure is None:
             return None
-        return MetricRecord(dict(self.release_figure(server_round, self._figure.received(replies))))
+        released = self.release_figure(server_round, self._figure.received(replies))
+        return None if released is None else MetricRecord(dict(released))
 
     def release_figure(
         self, number: int, contributions: Iterable[Contribution]
-    ) -> dict[str, float]:
+    ) -> dict[str, float] | None:
         """Release the figure chosen by ``ask``, with noise; it is not asked for again.
+
+        None where it would be about fewer people than may be.
 
         Args:
             number: The round after which it was asked.

@@ -16,7 +16,7 @@ from homebody_privacy.ledger import read_ledger
 from homebody_privacy.ledger_record import LedgerRecord
 from homebody_privacy.messages import StatisticName
 from homebody_server.run_folder import RunFolder
-from homebody_server.run_spec import RunSpec
+from homebody_server.run_spec import MetricPlan, RunSpec
 from homebody_server.spending import anchors_of
 from homebody_server.statistic_plan import StatisticPass
 from homebody_simulation.uploads import FIGURE_WORD, WORD
@@ -57,16 +57,27 @@ def _of_update(number: int, spec: RunSpec) -> dict[str, object]:
 def _of_figures(number: int, spec: RunSpec, record: LedgerRecord | None) -> list[dict[str, object]]:
     """Return the lines of the figures that were paid for after a round."""
     return [
-        {
-            "round": number,
-            "what": f"figures about this device, never alone: {', '.join(figure_names(plan.name))}",
-            "purpose": plan.purpose,
-            "bytes": plan.length * FIGURE_WORD,
-            "charge": plan.purchase(number),
-        }
+        _of_figure(number, plan, spec)
         for plan in spec.metrics
         if record is not None and record.bought(plan.purchase(number)) is not None
     ]
+
+
+def _of_figure(number: int, plan: MetricPlan, spec: RunSpec) -> dict[str, object]:
+    """Return the line of one figure; one that nobody was asked for says that nothing was sent."""
+    names = ", ".join(figure_names(plan.name))
+    line: dict[str, object] = {
+        "round": number,
+        "what": f"figures about this device, never alone: {names}",
+        "purpose": plan.purpose,
+        "bytes": plan.length * FIGURE_WORD,
+        "charge": plan.purchase(number),
+    }
+    if spec.devices >= plan.min_k:
+        return line
+    return {**line, "what": f"nothing; too few people to be asked for {names}", "bytes": 0} | {
+        "sent": False
+    }
 
 
 def _sealed(spec: RunSpec) -> str:

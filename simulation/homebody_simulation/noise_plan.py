@@ -137,6 +137,7 @@ def metrics_of(config: PrivacyConfig) -> tuple[MetricPlan, ...]:
             noise_multiplier=metric.noise_multiplier,
             releases=metric.releases_per_run,
             purpose=metric.purpose,
+            min_k=config.release.min_k,
         )
         for name, metric in config.metrics.items()
     )

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,14 @@ import numpy.typing as npt
 from homebody_models.bundle import BundleFacts, write_bundle
 from homebody_models.catalog_writer import write_catalog
 from homebody_models.manifest import LIFETIME
+from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.durable import locked
 from homebody_privacy.signing import SigningKey
 from homebody_server.run_spec import RunSpec
 from homebody_simulation.public_items import public_items
 from homebody_simulation.setup import Prepared
+
+_DAY: Final = 86_400
 
 
 def publish(
@@ -57,7 +60,7 @@ def publish(
             version=folder.name,
             serial=serial,
             created=now,
-            expires=now + LIFETIME,
+            expires=now + lifetime(prepared.config),
             catalog_sha256=catalog.digest(),
             privacy=_manifest_privacy(prepared.spec, report),
         ),
@@ -71,6 +74,11 @@ def publish(
         "catalog": str(folder.catalog),
         "catalog_bytes": _size(folder.catalog),
     }
+
+
+def lifetime(config: PrivacyConfig) -> int:
+    """Return for how many seconds devices activate a bundle: as the config says, or the usual."""
+    return min(LIFETIME, config.release.retire_after_days * _DAY)
 
 
 def _size(folder: Path) -> int:

@@ -7,6 +7,7 @@ from homebody_privacy.ledger_record import LedgerRecord
 
 _WORDS: Final[Mapping[str, str]] = {
     "report-goal": "fewer devices than the report goal answered",
+    "below-min-k": "fewer people than release.min_k would have been behind it",
     "interrupted": "the server stopped while the round was under way",
     "too-few-adverts": "too few nodes joined the secure sum",
     "no-parameters": "no thresholds keep a secure sum of so few nodes to its bounds",

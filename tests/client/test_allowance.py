@@ -159,3 +159,18 @@ def test_pf_15_a_devices_life_is_all_its_runs_and_figures(blt: MakeConfig) -> No
     # A server that renames the run starts a new one, which the ceiling does not allow.
     again = training_allowance(limited, "winter", DIM)
     assert isinstance(life.refusal(again, 3), BudgetExhaustedError)
+
+
+def test_cr_36_a_device_answers_no_figure_about_fewer_people_than_its_config_says(
+    gaussian: MakeConfig,
+) -> None:
+    least = "noise_multiplier = 2.0\n[release]\nmin_k = {}\n" + METRICS
+    for people, answers in ((2468, True), (2469, True), (2470, False)):
+        config = gaussian(least.format(people))
+        assert config.activity.population == 2469
+        asked = ("run", "ndcg", config.metrics["ndcg"])
+        if answers:
+            assert metric_allowance(config, *asked).max_rounds == 3
+        else:
+            with pytest.raises(PolicyViolationError, match="fewer people"):
+                metric_allowance(config, *asked)

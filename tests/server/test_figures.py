@@ -21,6 +21,7 @@ from homebody_privacy.messages import Question
 from homebody_privacy.stream import NoiseStream, derive_key
 from homebody_server.figures import FigureRound
 from homebody_server.hosts import Hosts
+from homebody_server.release import Contribution
 from homebody_server.run_spec import MetricPlan
 from homebody_server.strategy import parameters_record
 
@@ -79,6 +80,13 @@ def asked_of(message: Message) -> Question:
     return Question.from_record(message.content.config_records[messages.QUESTION])
 
 
+def release(figure: FigureRound, replies: Iterable[Message]) -> dict[str, float]:
+    """Return what is released of replies of enough devices."""
+    released = figure.release(replies, stream())
+    assert released is not None
+    return released
+
+
 def test_everybody_is_asked_once_each_node_for_its_own() -> None:
     asked = asking().questions(MODEL)
     assert {m.metadata.dst_node_id: asked_of(m).devices for m in asked} == {
@@ -104,7 +112,7 @@ def test_a_node_of_many_devices_is_asked_in_pieces(monkeypatch: pytest.MonkeyPat
     # The pieces of one node are told apart: each counts, each once.
     per_device = FIGURES.bound // 2
     replies = [answer(m, [n * per_device, 0]) for m, n in zip(asked, sizes, strict=True)]
-    found = figure.release([*replies, *replies], stream())
+    found = release(figure, [*replies, *replies])
     assert found["hit@10"] == pytest.approx(0.5 * math.sqrt(2.0), rel=1e-4)
 
 
@@ -112,8 +120,8 @@ def test_the_means_are_those_of_all_devices_with_the_missing_as_zero() -> None:
     figure = asking()
     first, second, _third = figure.questions(MODEL)
     one = FIGURES.bound / math.sqrt(2.0)
-    released = figure.release(
-        [answer(first, [int(2 * one), int(one)]), answer(second, [int(one), 0])], stream()
+    released = release(
+        figure, [answer(first, [int(2 * one), int(one)]), answer(second, [int(one), 0])]
     )
     assert released == pytest.approx({"hit@10": 3 / 4, "ndcg@10": 1 / 4}, rel=1e-4)
 
@@ -147,7 +155,7 @@ def test_an_answer_no_honest_device_gives_counts_as_zero(kind: str) -> None:
         figure = asking()
         two, single, other = figure.questions(MODEL)
         replies = [answer(two, [900, 800]), answer(other, [70, 60])]
-        return figure.release([*replies, *([bad(single)] if bad else [])], stream())
+        return release(figure, [*replies, *([bad(single)] if bad else [])])
 
     assert released(MALFORMED[kind]) == released(None)
     assert released(lambda asked: answer(asked, [50_000, 0])) != released(None)
@@ -158,7 +166,7 @@ def test_a_node_counts_once_and_only_if_it_was_asked() -> None:
     two, *_ = figure.questions(MODEL)
     (stranger,) = other.questions(MODEL)
     good = answer(two, [40_000, 30_000])
-    released = figure.release([good, good, answer(stranger, [9000, 9000])], stream())
+    released = release(figure, [good, good, answer(stranger, [9000, 9000])])
     expected = means("quality", FIGURES.decode(np.array([40_000, 30_000])), 4)
     assert released == pytest.approx(expected, rel=1e-3)
 
@@ -166,8 +174,10 @@ def test_a_node_counts_once_and_only_if_it_was_asked() -> None:
 def test_the_noise_of_a_figure_has_the_scale_that_is_charged_and_no_other() -> None:
     scale = 12.0
     drawn = []
+    nothing = Contribution(np.zeros(2, np.int64), len(HOSTS))
     for number in range(500):
-        released = asking(scale).release([], stream(number))
+        released = asking(scale).release_sum([nothing], stream(number))
+        assert released is not None
         drawn += [value * len(HOSTS) / math.sqrt(2.0) for value in released.values()]
     assert stats.kstest(np.array(drawn) / scale, "norm").pvalue > 1e-3
     for wrong in (2 / 3, 3 / 2):

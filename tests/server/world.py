@@ -328,6 +328,7 @@ def config_of(base: PrivacyConfig, spec: RunSpec) -> PrivacyConfig:
     values = base.model_dump(by_alias=True)
     values["activity"]["population"] = spec.devices
     values["ledger"]["witness"] = "none"
+    values["release"]["min_k"] = max((metric.min_k for metric in spec.metrics), default=1)
     settings = spec.statistics_settings
     if settings is not None:
         values["statistics"] = {

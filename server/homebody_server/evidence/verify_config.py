@@ -12,7 +12,10 @@ from homebody_privacy.config import PrivacyConfig
 from .facts import RunFacts
 from .independent_lines import RawLedger
 from .verify_charges import check_charges
-from .verify_lines import BUDGET, Line, note, ok, wrong
+from .verify_lines import BUDGET, POLICY, Line, note, ok, wrong
+
+BELOW_MIN_K: Final = "below-min-k"
+"""The code that a ledger has for a figure nobody gets; said anew, as all that verify rests on."""
 
 _SHORT: Final = 12
 _REASON: Final = re.compile(r"[a-z][a-z0-9-]{0,40}")
@@ -26,6 +29,7 @@ def check_config(facts: RunFacts) -> tuple[Line, ...]:
     lines += _constants(facts, facts.config)
     lines += check_charges(facts.config, facts.ledger)
     lines += _voids(facts.config, facts.ledger)
+    lines += _figures(facts, facts.config, facts.ledger)
     return tuple(lines)
 
 
@@ -100,6 +104,24 @@ def _constants(facts: RunFacts, config: PrivacyConfig) -> Iterator[Line]:
         yield wrong(why) if fleet else note(f"{why}: this was a simulation")
     if spec.get("seeded") is True:
         yield note("the run was seeded: its noise can be drawn again, its model protects nobody")
+
+
+def _figures(facts: RunFacts, config: PrivacyConfig, ledger: RawLedger) -> Iterator[Line]:
+    """Check that no figure is about fewer people than the config says."""
+    least, enrolled = config.release.min_k, ledger.header.get("devices")
+    answers, given_up = ledger.of_kind("answer"), ledger.of_kind("unanswered")
+    metrics = facts.spec.get("metrics")
+    told = metrics if isinstance(metrics, list) else []
+    if any(isinstance(one, dict) and one.get("min_k", least) != least for one in told):
+        yield wrong("run.json ran with another min_k than the config says")
+    few = type(enrolled) is not int or enrolled < least
+    if answers and few:
+        yield wrong(f"figures are about fewer people than release.min_k, {least}", POLICY)
+    elif answers:
+        yield ok(f"no figure is about fewer than {least} people")
+    for _, one in given_up:
+        if one.get("reason") == BELOW_MIN_K:
+            yield note("a figure was suppressed, of fewer people than release.min_k; it is charged")
 
 
 def _voids(config: PrivacyConfig, ledger: RawLedger) -> Iterator[Line]:

@@ -33,7 +33,7 @@ def check_egress(facts: RunFacts) -> tuple[Line, ...]:
     charges = [charge_of(one) for one in lines]
     found = [
         *_uncharged(facts.config, facts.ledger, lines),
-        *_untold(facts.ledger, set(charges)),
+        *_untold(facts.ledger, {*charges, *_withheld(facts.ledger, every)}),
         *_twice(charges),
     ]
     if found:
@@ -84,6 +84,15 @@ def _untold(ledger: RawLedger, told: set[str | None]) -> Iterator[Line]:
     for name in sorted((rounds | paid) - told):
         shown = name if _SHOWN.fullmatch(name) else "something nameless"
         yield wrong(f"{shown} was charged, and {EGRESS} does not tell of it")
+
+
+def _withheld(ledger: RawLedger, every: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what was charged and by the log not sent, where the ledger released nothing for it."""
+    unanswered = {one.get("name") for _, one in ledger.of_kind("unanswered")}
+    for line in every:
+        charge = charge_of(line)
+        if line.get("sent") is False and charge is not None and charge in unanswered:
+            yield charge
 
 
 def _twice(charges: list[str | None]) -> Iterator[Line]:
