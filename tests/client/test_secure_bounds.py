@@ -18,7 +18,6 @@ from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.legs import Step
 from homebody_privacy.messages import Invitation
 
-from . import secure_town
 from .secure_town import Town
 from .secure_vectors import LATTICE, MODEL, POLICY
 
@@ -82,12 +81,12 @@ def host_of(config: PrivacyConfig, gradients: Gradients, devices: tuple[int, ...
 
 
 @pytest.fixture
-def make_town(config: PrivacyConfig, monkeypatch: pytest.MonkeyPatch) -> MakeTown:
+def make_town(config: PrivacyConfig) -> MakeTown:
     """Return a town of shards whose devices have these gradients."""
-    monkeypatch.setattr(secure_town, "CONFIG", config.digest())
 
     def make(gradients: Gradients) -> Town:
         town = Town.of(HOSTED)
+        town.config = config.digest()
         for member, devices in zip(town.members, HOSTED, strict=True):
             host = host_of(config, gradients, devices)
             member.worker = ShardWorker(lambda host=host: host)  # type: ignore[assignment,misc]
