@@ -4,6 +4,7 @@ A simulation harms nobody: rules that fail are reported and it goes on. Premises
 because its figures would be about another mechanism; ``PrivacyConfig.load`` refuses those.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from homebody_privacy.approval.dsse import Envelope
 from homebody_privacy.approval.gate import checked
 from homebody_privacy.approval.quorum import ApprovalState, approved
 from homebody_privacy.approval.reviewers import ReviewerKeys
-from homebody_privacy.approval.statement import unverified
+from homebody_privacy.approval.statement import Approval, unverified
 from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.policy.findings import CheckResult
 from homebody_privacy.policy.policy_file import PolicyRules
@@ -52,7 +53,7 @@ class Compliance:
                 "warned": result.warned,
                 "waived": result.waived,
                 "findings": [asdict(one) for one in result.findings],
-                "approvals": None if self.state is None else str(self.state),
+                "approvals": _standing(self.approvals, self.state),
             },
         }
 
@@ -107,6 +108,15 @@ def review(request: Request, config: PrivacyConfig, *, devices: int, now: int) -
     return Compliance(result=result, approvals=found, state=state, policy=policy)
 
 
+def _standing(envelopes: tuple[Envelope, ...], state: ApprovalState | None) -> str | None:
+    """Return how approvals stand, in words; None where there is nothing to say."""
+    words = [] if state is None else [str(state)]
+    signed = [said for said in map(unverified, envelopes) if isinstance(said, Approval)]
+    if signed and all(one.app != installed_app() for one in signed):
+        words.append("approved for another app than runs")
+    return "; ".join(words) or None
+
+
 def policy_line(check: Mapping[str, Any] | None) -> str:
     """Return one line about the findings of a run; empty where there are none.
 
@@ -152,6 +162,30 @@ def copy_policy(source: Path | None, run: Path) -> None:
         (run / POLICY).write_bytes(source.read_bytes())
 
 
+def copy_notices(config: PrivacyConfig, source: Path, run: Path) -> None:
+    """Keep the words people were shown in the folder of a run, as far as they are there.
+
+    Only what is what the config says by its SHA-256, and lies beside the config or below: a name
+    that leads elsewhere is not followed.
+
+    Args:
+        config: The config in force.
+        source: Folder of the config it was made of.
+        run: Folder of the run.
+    """
+    for notice in config.consent.notices.values():
+        file = source / notice.file
+        if not file.is_file() or not file.resolve().is_relative_to(source.resolve()):
+            continue
+        words = file.read_bytes()
+        if hashlib.sha256(words).hexdigest() == notice.sha256:
+            kept = run / notice.file
+            if kept.exists():  # a name of one of the run's own files
+                continue
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(words)
+
+
 def renew_approvals(folder: RunFolder, fleet: Path) -> None:
     """Take what reviewers signed since a run began; whether it suffices is the permit's to say.
 
@@ -169,7 +203,7 @@ def renew_approvals(folder: RunFolder, fleet: Path) -> None:
 def _notices(file: Path, config: PrivacyConfig) -> Path | None:
     """Return where the notices of a config lie; None where none of them is there.
 
-    A run's own folder, and a fleet's, hold the config without them: people read them elsewhere.
+    A fleet's folder holds the config without them: people read them elsewhere.
     """
     folder = file.parent
     names = [notice.file for notice in config.consent.notices.values()]

@@ -24,7 +24,7 @@ from homebody_server.run_folder import RunFolder, TrainState
 from homebody_server.run_spec import RunSpec
 from homebody_server.spending import spent_before
 from homebody_server.stages import DATA, PLAN, Stages
-from homebody_simulation.compliance import copy_policy, renew_approvals, review
+from homebody_simulation.compliance import copy_notices, copy_policy, renew_approvals, review
 from homebody_simulation.datasets import Dataset, load_dataset
 from homebody_simulation.planning import Planned, check_request, plan_run
 from homebody_simulation.request import Request, check_seed
@@ -113,9 +113,15 @@ def prepare(
         **_description(request, dataset, planned.model_spec, spec),
         **found.to_run(),
     }
-    config_text = _file_of(planned.config, approved, request)
     features = dataset.interactions.catalog.features if spec.statistics else None
-    _write_folder(folder, key, initial, description, config_text, features, found.policy)
+    papers = _Papers(
+        description=description,
+        config_text=_file_of(planned.config, approved, request),
+        config=planned.config,
+        source=request.config_file.parent,
+        policy=found.policy,
+    )
+    _write_folder(folder, key, initial, papers, features)
     with stages.of(DATA):
         split = leave_one_out(dataset.interactions)
     return Prepared(
@@ -155,14 +161,31 @@ def _file_of(config: PrivacyConfig, approved: PrivacyConfig, request: Request) -
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Papers:
+    """What a run keeps of what was asked and decided before it. Public.
+
+    Attributes:
+        description: What ``run.json`` holds.
+        config_text: The config in force, as a file.
+        config: The same, read.
+        source: Folder of the file it was made of, where its notices are.
+        policy: The firm's policy; None for the baseline alone.
+    """
+
+    description: Mapping[str, Any]
+    config_text: str
+    config: PrivacyConfig
+    source: Path
+    policy: Path | None
+
+
 def _write_folder(
     folder: RunFolder,
     key: bytes,
     initial: npt.NDArray[np.float32],
-    description: Mapping[str, Any],
-    config_text: str,
+    papers: _Papers,
     features: npt.NDArray[np.float32] | None,
-    policy: Path | None,
 ) -> None:
     """Write the folder of a run so that it appears whole or not at all.
 
@@ -170,10 +193,8 @@ def _write_folder(
         folder: Where.
         key: The run's key. Secret.
         initial: First parameters.
-        description: What ``run.json`` holds.
-        config_text: The config in force.
+        papers: What was asked and decided.
         features: Public content of the catalog, for statistics; None where there are none.
-        policy: The firm's policy; None for the baseline alone.
 
     Raises:
         InvalidFileError: If it cannot be written.
@@ -182,13 +203,14 @@ def _write_folder(
     shutil.rmtree(unfinished.path, ignore_errors=True)
     try:
         unfinished.path.mkdir(parents=True)
-        unfinished.config_file.write_text(config_text, "utf-8")
+        unfinished.config_file.write_text(papers.config_text, "utf-8")
         unfinished.save_state(TrainState(1, initial, {}))
         unfinished.write_key(key)
         if features is not None:
             np.save(unfinished.features_file, features, allow_pickle=False)
-        copy_policy(policy, unfinished.path)
-        unfinished.write_json("run.json", description)
+        copy_policy(papers.policy, unfinished.path)
+        copy_notices(papers.config, papers.source, unfinished.path)
+        unfinished.write_json("run.json", papers.description)
         unfinished.path.rename(folder.path)
     except OSError as error:
         raise InvalidFileError(

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import tomllib
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,27 @@ def test_the_firms_policy_adds_rules_and_lies_in_the_runs_folder(
     assert (prepared.folder.path / "policy.toml").read_text("utf-8") == text
     assert any(one["source"] == "A firm" for one in run["check"]["findings"])
     assert str(tmp_path) not in json.dumps(run)
+
+
+def test_the_words_people_were_shown_lie_in_the_runs_folder_and_no_other_file(
+    complete: Path, tmp_path: Path
+) -> None:
+    shown, elsewhere = tmp_path / "shop" / "notices" / "en.md", tmp_path / "secret.md"
+    shown.parent.mkdir(parents=True)
+    for file in (shown, elsewhere):
+        file.write_text("What is sent is added up and noised.", "utf-8")
+    digest = sha256(shown.read_bytes()).hexdigest()
+    values = tomllib.loads(complete.read_text("utf-8"))
+    values["consent"]["notices"] = {
+        "en": {"file": "notices/en.md", "sha256": digest},
+        "de": {"file": "../secret.md", "sha256": digest},
+        "fr": {"file": "notices/en.md", "sha256": "0" * 64},
+    }
+    config = tmp_path / "shop" / "privacy.toml"
+    config.write_text(tomli_w.dumps(values), "utf-8")
+    folder = prepare(asked(config, tmp_path / "runs")).folder.path
+    assert (folder / "notices" / "en.md").read_bytes() == shown.read_bytes()
+    assert [file.name for file in folder.parent.rglob("*.md")] == ["en.md"]
 
 
 @pytest.mark.parametrize("option", ["policy", "reviewers"])

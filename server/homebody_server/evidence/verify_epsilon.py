@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from homebody_privacy.charges import round_up
 from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.planned import withheld
 
 from .facts import RunFacts
 from .independent import Recomputed, recompute
@@ -75,6 +76,9 @@ def check_epsilon(
 
 def _against_cap(config: PrivacyConfig, found: Recomputed, cap: float) -> Line:
     dp = config.dp
+    failed = withheld(config)
+    if failed:  # the number would be about nothing
+        return note(f"epsilon of the ledger: not printed, {', '.join(failed)} failed")
     spent = f"{round_up(found.epsilon, _DIGITS):g}" if math.isfinite(found.epsilon) else "infinite"
     about = f"(delta {found.delta:g}, per {dp.unit}, {dp.adjacency}, {dp.budget_scope})"
     if found.with_credit > cap * (1.0 + _LOOSE) + _LOOSE:
