@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from homebody_privacy.errors import (
     IntegrityError,
     NotApprovedError,
     PolicyViolationError,
+    RoundVoidError,
 )
 from homebody_privacy.legs import Step
 from homebody_privacy.sealing import read_context
@@ -193,15 +193,18 @@ def test_a_config_that_passes_and_is_approved_may_be_deployed() -> None:
 
 def test_cr_35_a_round_under_its_goal_is_void_and_the_model_the_same(make_world: Builder) -> None:
     own = {**OWN, "report_goal": DEVICES, "cohort_size": DEVICES, "min_separation": 1}
-    own["max_rounds_per_device"] = 2
-    one = replace(nodes_of(make_world("few", secagg=True, **own), 4, Time()))
-    before = one.world.folder.load_state().parameters
-    state = one.run(one.without(Step.UPDATE, 1, number=1))
-    kinds = [(e["kind"], e.get("round")) for e in entries(one.world)]
-    assert ("void", 1) in kinds
-    assert ("release", 1) not in kinds
-    assert state.next_round == 3
-    assert before.shape == state.parameters.shape
+    for rounds in (1, 2):
+        own |= {"rounds": rounds, "max_rounds_per_device": rounds}
+        few = nodes_of(make_world(f"few-{rounds}", secagg=True, **own), 4, Time())
+        before = few.world.folder.load_state()
+        state = few.run(few.without(Step.UPDATE, 1, number=1))
+        kinds = [(e["kind"], e.get("round")) for e in entries(few.world)]
+        assert ("void", 1) in kinds
+        assert ("release", 1) not in kinds
+        assert ledger_of(few.world).void_reasons == {1: "report-goal"}
+        assert (state.digest() == before.digest()) is (rounds == 1)  # a second round is released
+        assert state.next_round == rounds + 1
+    assert RoundVoidError.exit_code == 15
 
 
 def test_a_worlds_config_is_that_of_its_spec(fleet: Fleet, base_config: PrivacyConfig) -> None:

@@ -93,7 +93,7 @@ def test_a_device_enrolled_twice_or_outside_the_population_is_refused(
         enrol(world.grid(claiming(world.honest, 1, devices)), DEVICES, 5.0)
 
 
-def test_a_population_that_does_not_come_is_too_few(make_world: MakeWorld) -> None:
+def test_cr_35_a_population_that_does_not_come_is_too_few(make_world: MakeWorld) -> None:
     world = make_world()
     with pytest.raises(TooFewDevicesError):
         enrol(world.grid(), DEVICES + 1, 0.1)

@@ -296,7 +296,9 @@ def test_a_correct_pipeline_ends_with_0_and_prints_what_was_measured(tmp_path: P
     assert not (tmp_path / "audit.svg").exists()
 
 
-def test_a_refuted_claim_ends_with_14_and_says_by_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cr_44_a_refuted_claim_ends_with_14_and_says_by_how_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     honest = GaussianMechanism.noise
 
     def noise(self: GaussianMechanism, dim: int, stream: NoiseStream) -> npt.NDArray[np.int64]:

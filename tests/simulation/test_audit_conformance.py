@@ -94,7 +94,7 @@ def test_noise_at_two_thirds_is_refuted_and_at_three_halves_reported_only() -> N
     assert more.noise.lower_bound > 1.4
 
 
-def test_no_noise_at_all_is_refuted_by_all_that_is_missing() -> None:
+def test_cr_44_no_noise_at_all_is_refuted_by_all_that_is_missing() -> None:
     assert findings(with_noise(run(1), 0.0)) == (
         "Noise std is at most 0.0000 of the stated value: at least 100.0% of it is missing.",
     )

@@ -98,7 +98,7 @@ def audit(prepared: Callable[[Setting], Prepared]) -> Audit:
 
 
 @pytest.mark.parametrize("setting", [WIDE, BLT], ids=["gaussian", "blt"])
-def test_the_pipeline_as_it_is_is_not_refuted(audit: Audit, setting: Setting) -> None:
+def test_cr_44_the_pipeline_as_it_is_is_not_refuted(audit: Audit, setting: Setting) -> None:
     conforms, bound = audit(setting)
     assert conforms.findings == ()
     assert bound.findings == ()
@@ -204,7 +204,7 @@ def test_fault_noise_left_out(audit: Audit, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-def test_fault_noise_left_out_is_refuted_by_the_bound_alone(
+def test_cr_44_fault_noise_left_out_is_refuted_by_the_bound_alone(
     audit: Audit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(GaussianMechanism, "noise", lessened(GaussianMechanism, 0.0))

@@ -171,7 +171,7 @@ def test_the_curve_bound_holds_for_the_gaussian_it_is_exact_for() -> None:
     assert is_curve_rejected(m, Guesses(guessed=100, right=98), mu, 0.05)
 
 
-def test_a_correct_run_is_never_refuted() -> None:
+def test_cr_44_a_correct_run_is_never_refuted() -> None:
     claim = claim_of()
     found = [one_run(run(seed), claim) for seed in range(60)]
     assert [words for one in found for words in one.findings] == []

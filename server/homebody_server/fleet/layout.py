@@ -10,7 +10,7 @@ file of a fleet         rights  content
 ``server.key|crt``      0600    the SuperLink's TLS certificate. The key is secret
 ``superexec.secret``    0600    shared by the SuperLink and its SuperExec. Secret
 ``state.db``            0600    the SuperLink's database: sealed messages, addresses of nodes
-``consent.db``          0600    proofs of consent, of nobody the server knows (``secure.copies``)
+``proofs.db``           0600    proofs of consent, of nobody the server knows (``secure.copies``)
 ``registry/``           0700    one record a registered node (``registry``)
 ``guard/``              0700    programs a SuperExec may start (``guard``)
 ``nodes/NAME/``         0700    local nodes, each as below

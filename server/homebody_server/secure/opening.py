@@ -18,7 +18,7 @@ from homebody_server.secure.pace import Pace
 from homebody_server.secure.serials import Serials
 from homebody_server.secure.session import Bounds
 
-COPIES: Final = "consent.db"
+COPIES: Final = "proofs.db"
 """File of a fleet's folder: ``ConsentCopies``."""
 
 
