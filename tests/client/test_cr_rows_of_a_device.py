@@ -1,10 +1,11 @@
-"""CR-01 to CR-04, 10, 16, 20 to 22, 25: rows of the requirements, each by the real parts."""
+"""CR-01 to CR-04, 10, 15, 16, 20 to 22, 25: rows of the requirements, each by the real parts."""
 
 import ast
 import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -197,6 +198,24 @@ def test_cr_10_new_terms_shut_every_gate_until_the_person_is_asked_again(tmp_pat
     assert len(device.gates.read("recommend").rows) == 1
 
 
+def test_cr_15_a_receipt_names_the_notice_that_the_config_names(
+    shop: DemoShop, tmp_path: Path
+) -> None:
+    notice = tmp_path / "notice.txt"
+    notice.write_text("What we would like to do.\n", "utf-8")
+    digest = sha256(notice.read_bytes()).hexdigest()
+    named = f'[consent.notices.en]\nfile = "notice.txt"\nsha256 = "{digest}"\n\n[dp]\n'
+    config = changed(shop, tmp_path, ("[dp]\n", named))
+    with open_device(shop, tmp_path / "p", config=config) as device:
+        allow(device)
+        assert [one.notice_sha256 for one in device.consent.receipts()] == [digest]
+    notice.write_text("Something else.\n", "utf-8")
+    with open_device(shop, tmp_path / "p", config=config) as device:
+        with pytest.raises(ConsentMissingError, match="config_not_approved"):
+            device.consent.grant("recommend", features=["purchases"])
+        assert [one.notice_sha256 for one in device.consent.receipts()] == [digest]
+
+
 def test_cr_16_a_device_shows_a_proof_only_where_the_config_says_it_may_be_kept(
     shop: DemoShop, tmp_path: Path
 ) -> None:
@@ -299,7 +318,7 @@ def test_cr_21_everything_a_device_hands_over_passes_one_gate() -> None:
     assert writers == {"consent/egress.py", "consent/gates.py"}
 
 
-def test_cr_22_an_export_meets_its_schema(shop: DemoShop, tmp_path: Path) -> None:
+def test_s57_cr_22_an_export_meets_its_schema(shop: DemoShop, tmp_path: Path) -> None:
     schema = export_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     valid = jsonschema.Draft202012Validator(schema).is_valid

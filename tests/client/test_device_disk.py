@@ -66,7 +66,7 @@ def tell_all(device: Device) -> None:
     assert device.record({**said, **paid})
 
 
-def test_s25_no_file_holds_a_word_of_the_person_open_or_closed(
+def test_s25_s74_no_file_holds_a_word_of_the_person_open_or_closed(
     wide: DemoShop, tmp_path: Path
 ) -> None:
     profile = tmp_path / "p"

@@ -46,7 +46,7 @@ def test_the_untouched_set_raises_no_alarm(copy: Copy, verb: Verb) -> None:
     assert JUDGES[verb](copy()) == 0
 
 
-def test_cr_39_every_kind_of_edit_is_caught(copy: Copy) -> None:
+def test_s73_cr_39_every_kind_of_edit_is_caught(copy: Copy) -> None:
     missed = [
         (one.kind, one.name, code)
         for one in spread(ALL, _EVERYDAY)

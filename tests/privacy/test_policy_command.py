@@ -99,7 +99,7 @@ def test_s17_an_identifier_ends_with_10(changed: Path, capsys: pytest.CaptureFix
         ("[transport]", "[transports]"),
     ],
 )
-def test_cr_27_a_file_that_breaks_its_schema_ends_with_2(
+def test_cr_27_s79_a_file_that_breaks_its_schema_ends_with_2(
     old: str, new: str, changed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(changed, old, new)

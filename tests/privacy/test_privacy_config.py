@@ -105,7 +105,7 @@ def test_training_must_be_a_purpose(load: Load) -> None:
         )
 
 
-def test_a_long_circle_of_purposes_is_named(load: Load) -> None:
+def test_cr_08_a_long_circle_of_purposes_is_named(load: Load) -> None:
     with pytest.raises(PolicyViolationError, match="circle"):
         load(
             "leaves_device = false\n",

@@ -47,7 +47,7 @@ def without(world: World, *parts: int) -> Cohort:
 
 
 @pytest.mark.parametrize("step", [*BEFORE, *AFTER])
-def test_those_who_vanish_before_their_vector_came_add_nothing_and_the_others_all(
+def test_s74_those_who_vanish_before_their_vector_came_add_nothing_and_the_others_all(
     make_world: Builder, step: Step
 ) -> None:
     clear = make_world("clear", rounds=2)

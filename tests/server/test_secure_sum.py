@@ -34,7 +34,7 @@ WORLDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", WORLDS)
-def test_one_device_a_node_sums_as_in_clear_bit_by_bit(make_world: Builder, kind: str) -> None:
+def test_s74_one_device_a_node_sums_as_in_clear_bit_by_bit(make_world: Builder, kind: str) -> None:
     clear, sealed = plain(make_world, **WORLDS[kind]), fleet(make_world, "sealed", **WORLDS[kind])
     expected = clear.run()
     assert same_end(sealed.run(), expected)

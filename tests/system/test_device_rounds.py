@@ -288,7 +288,7 @@ def test_cn_08_cr_21_figures_leave_under_their_own_switch_and_are_those_of_plain
     assert {entry.purpose for entry in of_rounds(shut.devices[3])} == {"training"}
 
 
-def test_cn_08_cn_30_cr_21_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
+def test_cn_08_cn_30_cr_21_s17_no_value_of_a_row_is_in_a_reply_a_log_or_what_the_server_keeps(
     village: Build, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     people = village(rounds=2)
