@@ -16,6 +16,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from homebody_privacy.adaptive_clip import AdaptiveClip
+from homebody_privacy.approval.app_digest import installed_app
 from homebody_privacy.errors import HomebodyError, PolicyViolationError
 from homebody_privacy.mechanisms import BltMechanism, Mechanism, NoNoise
 from homebody_privacy.stream import NoiseStream, derive_key
@@ -25,7 +26,7 @@ from homebody_server.gathering import Gatherer, Plain
 from homebody_server.hosts import Hosts
 from homebody_server.noise_ahead import NoiseAhead
 from homebody_server.noise_state import NoiseVault
-from homebody_server.record_entries import enter_opening
+from homebody_server.record_entries import enter_opening, note_app
 from homebody_server.release import Releaser
 from homebody_server.rounds import Observer, drive
 from homebody_server.run_folder import RunFolder, TrainState
@@ -103,7 +104,7 @@ def run_rounds(
         spending: Charged | Uncharged = Uncharged()
         if spec.ceiling is not None:
             ledger = stack.enter_context(open_ledger(folder, spec))
-            enter_opening(ledger, folder, spec)
+            enter_opening(ledger, folder, spec, installed_app())
             spending = Charged(open_budget(folder, spec, ledger), ledger, spec)
             spending.catch_up(folder.load_state())
             stack.push(partial(_sign_at_the_end, spending))
@@ -112,6 +113,7 @@ def run_rounds(
         begun = not spec.statistics or state.next_round > 1
         if begun and state.next_round > spec.rounds and not spec.metrics:
             return state
+        note_app(folder, installed_app())
         gatherer: Gatherer = Plain(grid=grid, deadline_s=spec.deadline_s)
         if spec.secagg:
             deployed = None if permit is None else Deployed.of(permit)

@@ -26,16 +26,30 @@ from homebody_server.run_spec import RunSpec
 from homebody_server.spending import open_ledger, runs_before
 
 
-def enter_opening(ledger: Ledger, folder: RunFolder, spec: RunSpec) -> None:
+def note_app(folder: RunFolder, app: str) -> None:
+    """Note in ``run.json`` which app runs the rounds; the latest, where it changed on the way.
+
+    Args:
+        folder: The run.
+        app: SHA-256 of the files this process runs from, as hex.
+    """
+    run = folder.read_json("run.json")
+    if run.get("app") != app:
+        folder.write_json("run.json", {**run, "app": app})
+
+
+def enter_opening(ledger: Ledger, folder: RunFolder, spec: RunSpec, app: str) -> None:
     """Enter what reviewers signed for the run, and the firm's own rules where they are others.
 
     A ledger is the operator's word: whose signatures count is for ``verify`` to say, by keys that
-    the operator does not choose.
+    the operator does not choose. What was signed for another app than runs is not entered: it says
+    nothing of this run.
 
     Args:
         ledger: The run's.
         folder: The run; ``run.json`` has ``approvals`` as DSSE envelopes, ``policy`` with a digest.
         spec: Its constants.
+        app: SHA-256 of the files this process runs from, as hex.
 
     Raises:
         IntegrityError: If an envelope is no statement of homebody.
@@ -43,7 +57,7 @@ def enter_opening(ledger: Ledger, folder: RunFolder, spec: RunSpec) -> None:
     if not ledger.holds_notices or ledger.record.ended is not None:
         return
     run = folder.read_json("run.json")
-    notices = _signed(run.get("approvals") or [], ledger.header.config)
+    notices = _signed(run.get("approvals") or [], ledger.header.config, app)
     policy = (run.get("policy") or {}).get("sha256")
     if policy != _policy_before(ledger, folder, spec):
         notices.insert(0, PolicyChanged(policy=policy))
@@ -117,20 +131,21 @@ def _gone(spec: RunSpec) -> list[Destroyed]:
     return found
 
 
-def _signed(envelopes: object, config: str) -> list[Notice]:
-    """Return the entries of approvals and waivers of a config, each with the ids of its keys."""
+def _signed(envelopes: object, config: str, app: str) -> list[Notice]:
+    """Return the entries of approvals of config and app, and of waivers, with ids of their keys."""
     try:
         found = envelopes_of(envelopes)
     except ValueError as error:
         raise IntegrityError(f"run.json holds approvals that are none: {error}") from error
-    approved: dict[tuple[str, str | None], set[str]] = {}
+    approved: dict[str | None, set[str]] = {}
     waived: dict[tuple[str, str, str], set[str]] = {}
     for envelope in found:
         said = unverified(envelope)
         if said.config != config:
             continue
         if isinstance(said, Approval):
-            approved.setdefault((said.app, said.policy), set()).update(_keys(envelope))
+            if said.app == app:
+                approved.setdefault(said.policy, set()).update(_keys(envelope))
         else:
             day = (said.rule, said.path, _day(said))
             waived.setdefault(day, set()).update(_keys(envelope))
@@ -141,7 +156,7 @@ def _signed(envelopes: object, config: str) -> list[Notice]:
         ),
         *(
             ConfigApproved(config=config, app=app, keys=sorted(keys), policy=policy)
-            for (app, policy), keys in approved.items()
+            for policy, keys in approved.items()
         ),
     ]
 

@@ -18,10 +18,11 @@ from homebody_privacy.errors import BudgetExhaustedError, IntegrityError
 from homebody_privacy.ledger_entries import ConfigApproved, PolicyChanged, WaiverEntered
 from homebody_privacy.ledger_reading import read_lines
 from homebody_privacy.signing import SigningKey
+from homebody_server import flower_app
 from homebody_server.record_entries import enter_end, enter_model, enter_opening
 from homebody_server.spending import open_ledger
 
-from .world import Builder, PowerCutError, World, cut_in_round, ledger_of
+from .world import Builder, PowerCutError, World, cut_in_round, entries, ledger_of
 
 KEYS = [SigningKey(bytes([i]) * 32) for i in range(3)]
 APP, POLICY, OTHER, MODEL = "a" * 64, "b" * 64, "c" * 64, "d" * 64
@@ -71,7 +72,7 @@ def told(world: World, **more: object) -> None:
 def opened(world: World) -> None:
     """Open the ledger as a run does."""
     with open_ledger(world.folder, world.spec) as ledger:
-        enter_opening(ledger, world.folder, world.spec)
+        enter_opening(ledger, world.folder, world.spec, APP)
 
 
 def test_approvals_and_waivers_of_the_config_are_entered_once_with_ids_of_keys(
@@ -83,6 +84,7 @@ def test_approvals_and_waivers_of_the_config_are_entered_once_with_ids_of_keys(
         approval(config, KEYS[0]),
         approval(config, KEYS[1], by="security@example.org"),
         approval(OTHER, KEYS[2]),  # of another config: it says nothing of this run
+        approval(config, KEYS[2], app=OTHER),  # of an app that does not run
         waiver(config, KEYS[0]),
     ]
     told(world, approvals=envelopes, policy={"name": "ours", "sha256": POLICY})
@@ -103,6 +105,24 @@ def test_approvals_and_waivers_of_the_config_are_entered_once_with_ids_of_keys(
     ]
     content = world.folder.ledger_file.read_text("utf-8")
     assert not any(word in content for word in ("example.org", "Ann", "ours"))  # CR-40
+
+
+def test_cr_37_a_run_notes_the_app_that_runs_and_enters_no_approval_of_another(
+    make_world: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    told(world, approvals=[approval(world.spec.config_digest, KEYS[0])])
+    monkeypatch.setattr(flower_app, "installed_app", lambda: OTHER)
+    with pytest.raises(PowerCutError):
+        world.run(cut_in_round(2, world.honest))
+    assert world.folder.read_json("run.json")["app"] == OTHER
+    assert ledger_of(world).notices == []
+    # Another app goes on: it is the one that is noted, and its approval comes after a charge.
+    monkeypatch.setattr(flower_app, "installed_app", lambda: APP)
+    world.run()
+    assert world.folder.read_json("run.json")["app"] == APP
+    kinds = [one["kind"] for one in entries(world)]
+    assert kinds.index("config_approved") > kinds.index("intent")
 
 
 def test_a_run_that_nobody_approved_enters_nothing_of_it(make_world: Builder) -> None:

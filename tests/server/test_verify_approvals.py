@@ -1,6 +1,7 @@
 """Verify of what reviewers signed: approvals, policy and waivers, against what the ledger names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,19 @@ def test_of_several_apps_the_approved_one_counts(config: PrivacyConfig) -> None:
         entered(config, DPO, SECURITY),
     )
     assert wrong(said(facts)) == []
+
+
+def test_cr_37_an_app_that_ran_and_was_not_approved_is_exit_10(config: PrivacyConfig) -> None:
+    good = facts_of(config, both(config), entered(config, DPO, SECURITY))
+    assert wrong(said(replace(good, run={"app": APP, "policy": None}))) == []
+    why = "approved for another app, abababababab, than ran, " + OTHER[:12]
+    ran = replace(good, run={"app": OTHER, "policy": None})
+    assert said(ran)[why] == ("WRONG", 10)
+    nothing = facts_of(config, both(config))  # what was signed for another app is not entered
+    for keys in (KEYS, None):
+        facts = replace(nothing, run={"app": OTHER, "policy": None})
+        found = {one.text: one.code for one in check_approvals(facts, keys, NOW, NOW)}
+        assert found[why] == 10
 
 
 def test_an_approval_of_another_config_is_caught(config: PrivacyConfig) -> None:

@@ -34,9 +34,10 @@ def check_approvals(
     if facts.ledger is None or facts.config is None or facts.envelopes is None:
         return ()
     entries = [one for _, one in facts.ledger.of_kind("config_approved")]
+    lines = list(_apps(facts, facts.envelopes, entries))
     if keys is None:
-        return (_uncompared(facts.envelopes, entries),)
-    lines = list(_entries(facts, entries))
+        return (*lines, _uncompared(facts.envelopes, entries))
+    lines += _entries(facts, entries)
     if not entries:
         return tuple(lines)
     when = now if at is None else at
@@ -69,6 +70,29 @@ def _uncompared(envelopes: tuple[Envelope, ...], entries: list[Entry]) -> Line:
     if envelopes or entries:
         return note("approvals were not compared with anybody's key: give --keys")
     return note("no approvals: a simulation may do without, a fleet may not")
+
+
+def _apps(facts: RunFacts, envelopes: tuple[Envelope, ...], entries: list[Entry]) -> Iterator[Line]:
+    """Check that what was approved is the app that ran the rounds, by the run's own word."""
+    ran = None if facts.run is None else facts.run.get("app")
+    if not isinstance(ran, str):  # a pack, or a run of before it was noted
+        return
+    named = {str(one.get("app")) for one in entries}
+    if not named:
+        named = {said.app for said in _approvals(envelopes) if said.config == facts.digest}
+    if named and ran not in named:
+        shown = ", ".join(sorted(one[:_SHORT] for one in named))
+        yield wrong(f"approved for another app, {shown}, than ran, {ran[:_SHORT]}", POLICY)
+
+
+def _approvals(envelopes: tuple[Envelope, ...]) -> Iterator[Approval]:
+    for envelope in envelopes:
+        try:
+            said = unverified(envelope)
+        except IntegrityError:
+            continue  # the quorum tells of it
+        if isinstance(said, Approval):
+            yield said
 
 
 def _entries(facts: RunFacts, entries: list[Entry]) -> Iterator[Line]:
