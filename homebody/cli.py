@@ -33,6 +33,9 @@ _EXTRAS = {
 }
 """Extra that brings each optional module, and with it all the command needs."""
 
+_REVIEWING = ("check", "diff", "explain", "report", "verify")
+"""Commands of people who review: the small extra brings whatever they need."""
+
 _GROUPS = (
     ("homebody_simulation.cli", "simulate"),
     ("homebody_simulation.plan_cli", "plan"),
@@ -86,7 +89,7 @@ def run(arguments: list[str]) -> int:
         _show(error)
         return error.exit_code
     except ModuleNotFoundError as error:
-        missing = _missing(error)
+        missing = _missing(error, arguments[0] if arguments else "")
         if missing is None:
             raise
         _show(missing)
@@ -177,7 +180,7 @@ def _data() -> typer.Typer:
     try:
         group: typer.Typer = import_module("homebody_simulation.data_cli").app
     except ModuleNotFoundError as error:
-        missing = _missing(error)
+        missing = _missing(error, "data")
         if missing is None:
             raise
         reason = missing  # the name of an except clause is gone afterwards
@@ -190,11 +193,13 @@ def _data() -> typer.Typer:
     return group
 
 
-def _missing(error: ModuleNotFoundError) -> MissingExtraError | None:
+def _missing(error: ModuleNotFoundError, command: str) -> MissingExtraError | None:
     """Return which extra brings the module that was not found; None if none does."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is None:
         return None
+    if command in _REVIEWING:
+        extra = "review"
     return MissingExtraError(
         f"this command needs {error.name}, which is not installed",
         fix=f'pip install "homebody[{extra}]"',
