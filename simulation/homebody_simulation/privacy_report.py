@@ -14,6 +14,7 @@ from homebody_privacy.accounting import (
 )
 from homebody_privacy.charges import Charge, PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified
+from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.fft_accounting import epsilon_fft
 from homebody_privacy.ledger import read_ledger
 from homebody_privacy.ledger_record import LedgerRecord
@@ -65,6 +66,13 @@ charged: a fleet tunes on public or synthetic data."""
 _OWN_CATALOG = """\
 The catalog was read off the events of this file, and so was whether items repeat: an item that \
 one device alone had is in the model's files. A fleet takes its catalog from public data."""
+
+
+_REQUIRED = {
+    "audit_passed": "an audit that does not refute the claim (homebody audit --run)",
+    "ledger_verified": "a record that verifies (homebody verify)",
+}
+"""What a config may ask for before a model is released, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +307,7 @@ def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     charged = "each of which is charged" if dp.tuning_data == "private" else "which is not charged"
     items.append(f"The config says its settings were {tuned}, {charged}.")
     items += [f"{v['what']} released nothing: {v['words']}." for v in found.voids]
+    items += _before_release(prepared.config)
     if prepared.dataset.name.startswith("interactions"):
         items.append(_OWN_CATALOG)
     if has_own_profile(prepared.dataset.name):
@@ -306,3 +315,16 @@ def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     if prepared.request.seed is not None:
         items.insert(0, "This run was seeded, so its noise can be drawn again: do not publish it.")
     return items
+
+
+def _before_release(config: PrivacyConfig) -> list[str]:
+    """Return what must hold before the model is given out, and that no run sees to it itself."""
+    wanted = sorted(_REQUIRED[name] for name in config.release.requires)
+    if not wanted:
+        return []
+    said = (
+        f"Before its model is released the config asks for {' and '.join(wanted)}. The run ends "
+        "before either can be: its model is signed all the same, and holding it back is the "
+        "operator's to do."
+    )
+    return [said]

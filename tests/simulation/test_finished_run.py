@@ -189,7 +189,7 @@ def test_pf_24_metrics_and_outcome_count_nobody(small_run: SimulatedRun) -> None
     run = json.loads((small_run.folder / "run.json").read_text("utf-8"))
     assert run["outcome"] == {"ended": "finished", "rounds": 2}
     asked = {"schema", "request", "data", "model", "spec", "outcome"}
-    assert set(run) == asked | {"approvals", "check", "policy"}
+    assert set(run) == asked | {"app", "approvals", "check", "policy"}
 
 
 def test_the_egress_log_is_the_same_for_every_history(small_run: SimulatedRun) -> None:

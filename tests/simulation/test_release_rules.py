@@ -108,3 +108,11 @@ def test_cr_45_a_bundle_ends_after_ninety_days_at_the_latest(
 ) -> None:
     configs = [PrivacyConfig.load(r.folder / "privacy.toml") for r in (suppressed, both_run)]
     assert [lifetime(one) for one in configs] == [DAYS * 86_400, 90 * 86_400]
+
+
+def test_a_run_says_what_must_hold_before_its_model_is_released(suppressed: SimulatedRun) -> None:
+    (said,) = [one for one in suppressed.report["limits"] if one.startswith("Before its model")]
+    assert "homebody audit --run" in said
+    assert "homebody verify" in said
+    page = (suppressed.folder / "report.html").read_text("utf-8")
+    assert "Before its model is released" in page
