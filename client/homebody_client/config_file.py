@@ -50,7 +50,7 @@ def install_config(source: Path, folder: Path) -> Path:
 
 
 def read_config(file: Path, vault: Vault | None) -> Config:
-    """Return the terms of a config, without its parser if the file is the one read last.
+    """Return the terms of a config, without its parser if it and its notices are those read last.
 
     Args:
         file: ``privacy.toml``.
@@ -58,24 +58,34 @@ def read_config(file: Path, vault: Vault | None) -> Config:
     """
     try:
         digest = hashlib.sha256(_read(file)).hexdigest()
-        known = None if vault is None else _remembered(vault, digest)
+        known = None if vault is None else _remembered(vault, digest, file.parent)
         if known is not None:
             return Config(terms=known)
-        _checked(file)
+        notices = {
+            name: hashlib.sha256(words).hexdigest() for name, words in _checked(file).items()
+        }
         from homebody_privacy.config import PrivacyConfig  # noqa: PLC0415 a library of its own
 
         terms = PrivacyConfig.load(file).consent_terms()
         if vault is not None:
-            vault.change({_VALUE: {"sha256": digest, "terms": cast("Json", terms.to_json())}})
+            read = {"sha256": digest, "terms": terms.to_json(), "notices": notices}
+            vault.change({_VALUE: cast("Json", read)})
     except HomebodyError as error:
         return Config(terms=None, problem=str(error))
     return Config(terms=terms)
 
 
-def _remembered(vault: Vault, digest: str) -> ConsentTerms | None:
+def _remembered(vault: Vault, digest: str, folder: Path) -> ConsentTerms | None:
+    """Return the terms that were read last, if neither the file nor a notice changed since."""
     value = vault.value(_VALUE)
     if not isinstance(value, Mapping) or value.get("sha256") != digest:
         return None
+    notices = value.get("notices")
+    if not isinstance(notices, Mapping):  # written before notices were
+        return None
+    for name, known in notices.items():
+        if hashlib.sha256(_read(folder / str(name))).hexdigest() != known:
+            return None
     try:
         return ConsentTerms.from_json(cast("Mapping[str, object]", value["terms"]))
     except ValueError:  # another version of homebody wrote it
