@@ -84,7 +84,7 @@ def test_not_now_and_no_are_kept_apart(commands: Commands) -> None:
         commands.text("consent", "defer", "recommend")
 
 
-def test_an_objection_is_in_its_receipt(commands: Commands) -> None:
+def test_cr_23_an_objection_is_in_its_receipt(commands: Commands) -> None:
     allow(commands, "purchases")
     commands.text("consent", "object", "recommend")
     assert commands.json("receipts")["receipts"][-1]["cause"] == "objection"
