@@ -156,7 +156,8 @@ class Core:
         """Return the facts of the model in use, as JSON; empty without one. Public."""
         from homebody_client.model_facts import model_facts  # noqa: PLC0415 words for people
 
-        return model_facts(self.shelved.bundle, engine=self.engine, now=self.now())
+        terms = self.parts.book.terms
+        return model_facts(self.shelved.bundle, engine=self.engine, now=self.now(), terms=terms)
 
     def features(self) -> "FeatureStore":
         """Return what computes features.

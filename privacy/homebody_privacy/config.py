@@ -179,6 +179,9 @@ class PrivacyConfig(BaseModel):
             purposes={n: PurposeTerms(**_of(PurposeTerms, p)) for n, p in self.purposes.items()},
             groups={n: GroupTerms(**_of(GroupTerms, g)) for n, g in self.features.items()},
             notices={language: n.sha256 for language, n in self.consent.notices.items()},
+            trained_model=self.rights.trained_model,
+            retrain_every_days=self.rights.retrain_every_days,
+            main_parameters=self.transparency.main_parameters,
             **rules,
         )
 

@@ -89,6 +89,9 @@ class ConsentTerms:
         signals: Opt-out signals the device looks at.
         min_age: Under it, and where the age is not known, purposes that leave are locked.
         notices: SHA-256 of the words shown, as hex, by language.
+        trained_model: What a withdrawal does to a trained model: ``rights`` of the config.
+        retrain_every_days: Days between two fresh starts; 0 for never.
+        main_parameters: What decides a list, in plain words (DSA Art. 27).
     """
 
     config_sha256: str
@@ -106,6 +109,9 @@ class ConsentTerms:
     signals: tuple[str, ...] = ("sec_gpc", "os_setting")
     min_age: int = 16
     notices: Mapping[str, str] = field(default_factory=dict)
+    trained_model: str = "dp_only_stop_future"
+    retrain_every_days: int = 0
+    main_parameters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that point nowhere, and freeze the tables."""
@@ -124,6 +130,7 @@ class ConsentTerms:
         return plain | {
             "schema": _SCHEMA,
             "signals": list(self.signals),
+            "main_parameters": list(self.main_parameters),
             "notices": dict(self.notices),
             "purposes": {name: _fields(p) for name, p in self.purposes.items()},
             "groups": {name: _fields(g) for name, g in self.groups.items()},
@@ -160,6 +167,8 @@ _PLAIN: Final = (
     "withdraw_max_seconds",
     "honour_gpc",
     "min_age",
+    "trained_model",
+    "retrain_every_days",
 )
 
 

@@ -1,8 +1,14 @@
 """A model is told of in its own figures, rounded up; without them no figure is printed."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from homebody_client.model_facts import withdrawal
+from homebody_privacy.config import PrivacyConfig
+from homebody_privacy.consent_terms import ConsentTerms
 from homebody_privacy.withdrawal_words import banned_words
 
 _NONE = "No figure can be given"
@@ -32,3 +38,17 @@ def test_no_figure_is_printed_of_a_manifest_that_does_not_state_it(
     privacy: dict[str, object],
 ) -> None:
     assert _NONE in withdrawal(privacy)
+
+
+def test_cr_26_the_words_are_those_of_the_mode_in_the_config(
+    write_config: Callable[..., Path],
+) -> None:
+    figures = {"epsilon": "0.5", "epsilon_unamplified": "0.962", "delta": "1e-07"}
+    rights = '[rights]\ntrained_model = "retrain_window"\nretrain_every_days = 180\n'
+    again, never = (
+        PrivacyConfig.load(write_config(more=more)).consent_terms() for more in (rights, "")
+    )
+    assert "Every 180 days" in withdrawal(figures, again)
+    assert "Every" not in withdrawal(figures, never)
+    kept = ConsentTerms.from_json(json.loads(json.dumps(again.to_json())))
+    assert withdrawal(figures, kept) == withdrawal(figures, again)
