@@ -52,6 +52,7 @@ _GROUPS = (
     ("homebody_privacy.commands.cosign_cli", "cosign"),
     ("homebody_server.evidence.commands.verify_cli", "verify"),
     ("homebody_server.evidence.commands.report_cli", "report"),
+    ("homebody_server.evidence.commands.release_cli", "release"),
 )
 _NESTED = (
     ("homebody_privacy.commands.keys_cli", "keys"),

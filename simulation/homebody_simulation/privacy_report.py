@@ -14,7 +14,6 @@ from homebody_privacy.accounting import (
 )
 from homebody_privacy.charges import Charge, PoissonRounds, round_up
 from homebody_privacy.closed_form import epsilon_unamplified
-from homebody_privacy.config import PrivacyConfig
 from homebody_privacy.fft_accounting import epsilon_fft
 from homebody_privacy.ledger import read_ledger
 from homebody_privacy.ledger_record import LedgerRecord
@@ -28,6 +27,7 @@ from homebody_privacy.statement import statement
 from homebody_server.run_spec import SAMPLER_EPSILON, MetricPlan, RunSpec, accounted_delta
 from homebody_server.spending import anchors_of, spent_before
 from homebody_simulation.profiles import has_own_profile
+from homebody_simulation.publish import signer
 from homebody_simulation.setup import Prepared
 from homebody_simulation.uploads import statistic_lengths
 from homebody_simulation.voids import voids_of
@@ -307,7 +307,7 @@ def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     charged = "each of which is charged" if dp.tuning_data == "private" else "which is not charged"
     items.append(f"The config says its settings were {tuned}, {charged}.")
     items += [f"{v['what']} released nothing: {v['words']}." for v in found.voids]
-    items += _before_release(prepared.config)
+    items += _before_release(prepared)
     if prepared.dataset.name.startswith("interactions"):
         items.append(_OWN_CATALOG)
     if has_own_profile(prepared.dataset.name):
@@ -317,14 +317,16 @@ def limits(prepared: Prepared, found: PrivacyReport) -> list[str]:
     return items
 
 
-def _before_release(config: PrivacyConfig) -> list[str]:
-    """Return what must hold before the model is given out, and that no run sees to it itself."""
-    wanted = sorted(_REQUIRED[name] for name in config.release.requires)
+def _before_release(prepared: Prepared) -> list[str]:
+    """Return what must hold before the model is given out, and who sees to it."""
+    wanted = sorted(_REQUIRED[name] for name in prepared.config.release.requires)
     if not wanted:
         return []
+    held = "no device takes it before homebody release has seen both"
+    if signer(prepared) != "held":
+        held = "a simulation signs its model all the same: holding it back is its owner's to do"
     said = (
         f"Before its model is released the config asks for {' and '.join(wanted)}. The run ends "
-        "before either can be: its model is signed all the same, and holding it back is the "
-        "operator's to do."
+        f"before that can be: {held}."
     )
     return [said]

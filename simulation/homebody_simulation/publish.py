@@ -35,6 +35,8 @@ def publish(
     folder, catalog = prepared.folder, prepared.dataset.interactions.catalog
     name = signer(prepared)
     key = signing_key(prepared.request.runs, name)
+    if name == "held":
+        signing_key(prepared.request.runs, "publisher")  # what apps pin, before it signs
     now = int(time.time())
     for signed in (folder.bundle, folder.catalog):
         if signed.exists():
@@ -86,13 +88,16 @@ def _size(folder: Path) -> int:
 
 
 def signer(prepared: Prepared) -> str:
-    """Return who signs a run's model: ``publisher``, or ``laboratory`` for one nobody may use.
+    """Return who signs a run's model: ``publisher``, or a key whose models devices refuse.
 
-    A seeded run's noise can be drawn again and a reference has none: an app that pins the
-    publisher's key refuses both.
+    ``laboratory``: a seeded run's noise can be drawn again and a reference has none. ``held``: a
+    fleet's model whose config asks for checks before it is released; ``homebody release`` adds the
+    publisher's signature.
     """
-    laboratory = prepared.request.seed is not None or prepared.spec.ceiling is None
-    return "laboratory" if laboratory else "publisher"
+    if prepared.request.seed is not None or prepared.spec.ceiling is None:
+        return "laboratory"
+    held = prepared.request.fleet is not None and prepared.config.release.requires
+    return "held" if held else "publisher"
 
 
 def signing_key(runs: Path, name: str) -> SigningKey:

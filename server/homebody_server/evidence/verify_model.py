@@ -10,7 +10,7 @@ from homebody_models.bundle import BundleError, Trust, open_bundle
 from homebody_models.bundle_writer import MANIFEST as MANIFEST_FILE
 from homebody_models.bundle_writer import SIGNATURES
 from homebody_models.catalog import CatalogError, open_catalog
-from homebody_models.dsse import good_keys, read_signatures
+from homebody_models.dsse import Signature, good_keys, read_signatures
 from homebody_models.folder_files import read_bounded
 from homebody_models.manifest import Manifest
 from homebody_models.strict_json import strict_loads
@@ -24,6 +24,7 @@ from .verify_lines import Line, note, ok, wrong
 
 _LARGEST: Final = 1 << 20
 _SIGNERS: Final = ("publisher.pub", "laboratory.pub")
+_HELD: Final = "held.pub"  # signs what a fleet has not released yet
 _KEY_BYTES: Final = 32
 _SHORT: Final = 12
 
@@ -76,6 +77,7 @@ def check_model(facts: RunFacts, keys: ReviewerKeys | None, runs: Path) -> Model
     created = manifest.facts.created
     if not facts.is_pack:
         lines += _opened(facts, trust, created)
+    lines += _held(named, runs)
     lines += _entered(facts, digest, released)
     lines += _arrays(facts)
     return ModelFindings(tuple(lines), manifest.facts.privacy, created, digest)
@@ -83,19 +85,33 @@ def check_model(facts: RunFacts, keys: ReviewerKeys | None, runs: Path) -> Model
 
 def _trust(keys: ReviewerKeys | None, runs: Path) -> tuple[Trust | None, list[Line]]:
     """Return whose bundles are believed, and what there is to say of it."""
+    held = _keys_beside(runs, _HELD)
     if keys is not None and keys.publisher is not None:
-        return _trusting([keys.publisher]), []
-    found = []
-    for name in _SIGNERS:
-        try:
-            found.append(read_bounded(runs / name, _KEY_BYTES))
-        except (OSError, ValueError):
-            continue
-    good = [raw for raw in found if len(raw) == _KEY_BYTES]
+        return _trusting([keys.publisher, *held]), []
+    good = [*_keys_beside(runs, *_SIGNERS), *held]
     if not good:
         return None, [wrong("no key to check the bundle with: pin one under [publisher]")]
     why = "the publisher's key was taken from beside the run, not from a pinned file"
     return _trusting(good), [note(why)]
+
+
+def _keys_beside(runs: Path, *names: str) -> list[bytes]:
+    """Return the public keys beside a run, as far as they are there."""
+    found = []
+    for name in names:
+        try:
+            found.append(read_bounded(runs / name, _KEY_BYTES))
+        except (OSError, ValueError):
+            continue
+    return [raw for raw in found if len(raw) == _KEY_BYTES]
+
+
+def _held(named: tuple[Signature, ...], runs: Path) -> list[Line]:
+    """Say that a model is held, where no other key than the holder's signed it."""
+    ids = {key_id(raw) for raw in _keys_beside(runs, _HELD)}
+    if ids and {one.key_id for one in named} <= ids:
+        return [note("the model is held: no device takes it before homebody release")]
+    return []
 
 
 def _trusting(keys: list[bytes]) -> Trust:
