@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from homebody import simulate
+from homebody_privacy.environment import STATE
 from homebody_simulation.simulate import SimulatedRun
 
 DEVICES = 40
@@ -29,8 +30,9 @@ def cli(environ: dict[str, str]) -> Cli:
 
     def run(*arguments: str | Path, cwd: Path) -> Finished:
         command = [sys.executable, "-m", "homebody", *map(str, arguments)]
+        now = {**environ, STATE: os.environ[STATE]}  # a module may have a state of its own
         return subprocess.run(
-            command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=240, check=False
+            command, cwd=cwd, env=now, capture_output=True, text=True, timeout=240, check=False
         )
 
     return run

@@ -3,12 +3,13 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from homebody import simulate
+from homebody_privacy.environment import STATE
 from homebody_simulation.simulate import SimulatedRun
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -20,9 +21,20 @@ def lab(
     write_config: Callable[..., Path],
     tiny_config: Path,
     tiny_run: SimulatedRun,
-) -> Path:
-    """Return a folder that holds everything a bad command of the table names."""
+) -> Iterator[Path]:
+    """Return a folder that holds everything a bad command of the table names.
+
+    It has a state folder of its own: other tests spend lifetimes of forty devices, too.
+    """
     folder = tmp_path_factory.mktemp("lab")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STATE, str(tmp_path_factory.mktemp("lab-state")))
+        yield _filled(folder, write_config, tiny_config, tiny_run)
+
+
+def _filled(
+    folder: Path, write_config: Callable[..., Path], tiny_config: Path, tiny_run: SimulatedRun
+) -> Path:
     shutil.copy(tiny_config, folder / "privacy.toml")
     (folder / "nan.csv").write_text("user,item,timestamp,value\na,x,1,2\na,y,2,NaN\n")
     (folder / "broken.toml").write_text("schema = \n")

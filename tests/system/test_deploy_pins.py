@@ -170,6 +170,7 @@ def test_init_and_join_refuse_pins_that_are_none_before_they_make_a_key(
     for words in (["fleet", "init", str(tmp_path / "f")], ["fleet", "join", str(tmp_path / "n")]):
         for option in ("--reviewers", "--floor"):
             assert run([*words, option, missing]) == 2
-    assert "none.toml" in capsys.readouterr().err
+    said = capsys.readouterr().err.replace("│", "")  # a panel breaks a long path
+    assert "none.toml" in "".join(said.split())
     assert not (tmp_path / "f").exists()
     assert not (tmp_path / "n").exists()
