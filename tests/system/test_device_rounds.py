@@ -23,15 +23,7 @@ from homebody_privacy.errors import ConsentMissingError, PolicyViolationError
 from homebody_privacy.messages import Invitation, Question
 from homebody_server.run_spec import MetricPlan
 from homebody_simulation.datasets import load_dataset
-from tests.server.world import (
-    DEVICES,
-    Builder,
-    Work,
-    ledger_of,
-    same_end,
-    sent_by,
-    watched,
-)
+from tests.server.world import DEVICES, Builder, Work, ledger_of, same_end, sent_by, watched
 
 from .device_village import (
     PLANTED,
