@@ -6,7 +6,6 @@ JSON with defaults filled in. The promise itself, ``[dp]``, is ``protection``'s.
 """
 
 import math
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -33,6 +32,7 @@ from .errors import InfeasibleError, InvalidFileError, PolicyViolationError
 from .premises import require_premises
 from .protection import STRICT, Name, Protection, Recipe
 from .statistics_config import Statistics
+from .toml_file import read_toml
 
 
 class PrivacyConfig(BaseModel):
@@ -151,18 +151,7 @@ class PrivacyConfig(BaseModel):
             InvalidFileError: If it is missing, no TOML (the message names the line) or breaks the
                 schema (it names each field, dotted).
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InvalidFileError(
-                f"{path}: cannot be read: {error.strerror}", fix="name an existing privacy.toml"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise InvalidFileError(
-                f"{path}: byte {error.start} is not UTF-8", fix="save the file as UTF-8"
-            ) from error
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidFileError(f"{path}: not TOML: {error}") from error
+        values = read_toml(path, "privacy.toml")
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -5,7 +5,6 @@ way to write that a rule of the baseline does not count; that is a waiver's, whi
 """
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from homebody_privacy.errors import InvalidFileError
 from homebody_privacy.protection import STRICT, Text
+from homebody_privacy.toml_file import read_toml
 
 from .registry import by_id
 from .values import LISTED, ORDERED, Op
@@ -109,18 +109,7 @@ class PolicyRules(BaseModel):
             InvalidFileError: If it is missing, no TOML or breaks the schema; the message names
                 each field.
         """
-        try:
-            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InvalidFileError(
-                f"{path}: cannot be read: {error.strerror}", fix="name an existing policy.toml"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise InvalidFileError(
-                f"{path}: byte {error.start} is not UTF-8", fix="save the file as UTF-8"
-            ) from error
-        except tomllib.TOMLDecodeError as error:
-            raise InvalidFileError(f"{path}: not TOML: {error}") from error
+        values = read_toml(path, "policy.toml")
         try:
             return cls.model_validate(values)
         except ValidationError as error:
